@@ -14,7 +14,8 @@ CREATE TABLE IF NOT EXISTS tasks (
                      ON UPDATE CURRENT_TIMESTAMP(3),
     completed_at     TIMESTAMP(3) NULL DEFAULT NULL,
     -- what runs it, how soon, how often
-    type             VARCHAR(64) NOT NULL DEFAULT 'simulate',
+    type             VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin
+                     NOT NULL DEFAULT 'simulate',
     priority         TINYINT NOT NULL DEFAULT 1,    -- 0 high, 1 normal, 2 low
     run_at           DATETIME(3) NOT NULL,
     max_attempts     INT NULL,                      -- NULL: the worker's MAX_ATTEMPTS

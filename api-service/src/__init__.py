@@ -1,0 +1,1 @@
+"""The API service: takes tasks, stores them, relays them to the broker."""

@@ -1,0 +1,29 @@
+"""Liveness and readiness, for probes and for people."""
+
+from fastapi import APIRouter
+
+from src.api.deps import RuntimeDep
+from src.api.openapi import problems
+from src.api.schemas import Health
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+@router.get("/live", operation_id="getLiveness", summary="Is the process there?")
+async def live() -> dict[str, str]:
+    """Answer as long as the process runs."""
+    return {"status": "ok"}
+
+
+@router.get(
+    "/ready",
+    operation_id="getReadiness",
+    summary="Can tasks be taken?",
+    responses=problems(500, 503),
+)
+def ready(runtime: RuntimeDep) -> Health:
+    """Need the database only: without the broker tasks are taken, and start a little later."""
+    runtime.database.ping()
+    broker = runtime.broker_state()
+    status = "ok" if broker in ("connected", "none") else "degraded"
+    return Health(status=status, database="connected", broker=broker)

@@ -1,0 +1,131 @@
+"""What every request passes: an id, a limit on how many and how large, and a last catch."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+
+import structlog
+import uuid_utils
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from src.api.problems import Problem, answer, internal_error, unavailable
+
+log = structlog.get_logger(__name__)
+
+#: Seconds for a client to send its body; uvicorn itself would wait for ever.
+BODY_SECONDS = 10
+#: Requests under way at once. With a frozen database the last of so many waits some seconds for
+#: a thread, and what comes on top is told at once to come again.
+MAX_IN_FLIGHT = 200
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+class RequestContext:
+    """Gives the request its id, logs it, counts it, and turns what nobody caught into a 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        given = request.headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid4())
+        request.state.request_id = request_id
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        started = time.monotonic()
+        self._in_flight += 1
+        try:
+            if self._in_flight > MAX_IN_FLIGHT and not scope["path"].startswith("/health/"):
+                problem = unavailable("Too many requests are under way; send it again shortly.")
+                await answer(request, problem)(scope, receive, send_with_id)
+            else:
+                await self._app(scope, receive, send_with_id)
+        except Exception:
+            log.exception("request broke", method=scope["method"], path=scope["path"])
+            if status:
+                raise
+            await answer(request, internal_error())(scope, receive, send_with_id)
+        finally:
+            self._in_flight -= 1
+            log.info(
+                "answered",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                ms=round((time.monotonic() - started) * 1000, 1),
+            )
+            structlog.contextvars.clear_contextvars()
+
+
+class BodyLimit:
+    """Reads the body before anybody else does, up to a size and for a time."""
+
+    def __init__(self, app: ASGIApp, max_bytes: Callable[[], int]) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await self._read(Headers(scope=scope), receive)
+        except TimeoutError:
+            body = Problem(
+                408,
+                f"The body did not arrive within {BODY_SECONDS} s.",
+                headers={"Connection": "close"},
+            )
+        if isinstance(body, Problem):
+            await answer(Request(scope), body)(scope, receive, send)
+        elif body is not None:
+            await self._app(scope, _replay(body, receive), send)
+
+    async def _read(self, headers: Headers, receive: Receive) -> bytes | Problem | None:
+        limit = self._max_bytes()
+        too_large = Problem(
+            413,
+            f"The body is larger than {limit} bytes (MAX_BODY_BYTES); send less.",
+            headers={"Connection": "close"},
+        )
+        declared = headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > limit:
+            return too_large
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if len(body) > limit:
+                return too_large
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Hand the body on as one message; later calls see the client as it is."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replayed

@@ -1,0 +1,65 @@
+"""The OpenAPI description: the error responses that routes name, and no others."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+
+from src.api.schemas import ProblemView
+
+_DETAILS = {
+    400: "The request is not valid. title: must not be blank",
+    404: "No task has this id; it was deleted or never stored.",
+    408: "The body did not arrive within 10 s.",
+    413: "The body is larger than 1048576 bytes (MAX_BODY_BYTES); send less.",
+    415: "Send the body as JSON, with the header 'Content-Type: application/json'.",
+    500: "Something broke on our side; the log has it under this request_id. Try again later.",
+    503: "The database is away; send the same request again.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the error responses of a route, each with an example."""
+    return {status: _response(status) for status in statuses}
+
+
+def _response(status: int) -> dict[str, Any]:
+    example: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": _DETAILS[status],
+        "instance": "/api/tasks",
+        "request_id": "0b0f4a3c-6a44-4d0c-9d1b-0f6f5d1c7a55",
+    }
+    if status == 400:
+        example["errors"] = [{"field": "title", "message": "must not be blank"}]
+    description: dict[str, Any] = {
+        "description": HTTPStatus(status).phrase,
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/ProblemView"},
+                "example": example,
+            }
+        },
+    }
+    if status == 503:
+        description["headers"] = {
+            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds"}
+        }
+    return description
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Build the description once, without the 422 that FastAPI adds and this API never sends."""
+    if app.openapi_schema is None:
+        schema = FastAPI.openapi(app)
+        for path in schema["paths"].values():
+            for operation in path.values():
+                operation["responses"].pop("422", None)
+        components = schema["components"]["schemas"]
+        components.pop("HTTPValidationError", None)
+        components.pop("ValidationError", None)
+        components["ProblemView"] = ProblemView.model_json_schema()
+        app.openapi_schema = schema
+    return app.openapi_schema

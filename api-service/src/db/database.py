@@ -1,0 +1,115 @@
+"""Transactions with a limit, and the check that the tables are the ones we know."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, inspect, select
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from src.db.dialect import STATEMENT_SECONDS, is_collision, is_sqlite, make_engine
+from src.models.tables import Base
+
+T = TypeVar("T")
+
+
+class DatabaseUnavailable(Exception):
+    """The database did not answer in time, or not at all. Worth trying again."""
+
+
+class SchemaMismatch(Exception):
+    """The tables are not those of ``db/init.sql``; the message says which and what to do."""
+
+
+class Database:
+    """The engine and the one way to use it. Connects on first use, from any thread."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = make_engine(url)
+        self._reader = self.engine.execution_options(reads_only=True)
+        self._lock = threading.Lock()
+        self._checked = False
+
+    def write(self, work: Callable[[Connection], T], seconds: float = STATEMENT_SECONDS) -> T:
+        """Run ``work`` in one transaction; after a collision or a lost connection the whole again.
+
+        What ``work`` does must bear being done twice: the answer to a commit can be lost.
+
+        Raises:
+            DatabaseUnavailable: not done within about ``seconds``, or nobody answers.
+            SchemaMismatch: see ``check_schema``.
+        """
+        return self._run(self.engine, work, seconds)
+
+    def read(self, work: Callable[[Connection], T], seconds: float = STATEMENT_SECONDS) -> T:
+        """Run ``work``, which only reads, likewise."""
+        return self._run(self._reader, work, seconds)
+
+    def _run(self, engine: Engine, work: Callable[[Connection], T], seconds: float) -> T:
+        deadline = time.monotonic() + seconds
+        pause = 0.01
+        while True:
+            try:
+                self.check_schema()
+                with engine.begin() as connection:
+                    return work(connection)
+            except PoolTimeout as error:
+                raise DatabaseUnavailable("no free connection") from error
+            except DBAPIError as error:
+                again = error.connection_invalidated or is_collision(error)
+                if not again and not isinstance(error, OperationalError | InterfaceError):
+                    raise
+                if not again or time.monotonic() + pause > deadline:
+                    raise DatabaseUnavailable(str(error.orig)) from error
+            time.sleep(pause)
+            pause *= 2
+
+    def check_schema(self) -> None:
+        """Compare the tables with ours, once; on SQLite make them.
+
+        Raises:
+            SchemaMismatch: a table or a column is missing.
+        """
+        if self._checked:
+            return
+        with self._lock:
+            if self._checked:
+                return
+            if is_sqlite(self.engine):
+                with self.engine.begin() as connection:
+                    Base.metadata.create_all(connection)
+            with self.engine.connect() as connection:
+                _compare(connection)
+            self._checked = True
+
+    def ping(self) -> None:
+        """Ask the database for a sign of life.
+
+        Raises:
+            DatabaseUnavailable: none came in time.
+            SchemaMismatch: see ``check_schema``.
+        """
+        self.read(lambda connection: connection.execute(select(1)))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _compare(connection: Connection) -> None:
+    inspector = inspect(connection)
+    tables = set(inspector.get_table_names())
+    for table in Base.metadata.sorted_tables:
+        if table.name not in tables:
+            raise SchemaMismatch(
+                f"table {table.name!r} is missing in the database: apply db/init.sql to it"
+            )
+        found = {column["name"] for column in inspector.get_columns(table.name)}
+        missing = [column.name for column in table.columns if column.name not in found]
+        if missing:
+            raise SchemaMismatch(
+                f"table {table.name!r} has no column {', '.join(missing)}: it is another schema; "
+                "use an empty database (with Compose: docker compose down --volumes) "
+                "or bring it up to db/init.sql"
+            )

@@ -1,0 +1,121 @@
+"""All that differs between MySQL, MariaDB and SQLite."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+#: Connections for the request threads and the relay; the servers' default is 151 for everyone.
+POOL_SIZE = 10
+#: Seconds that one statement may take. With one more go after a lost connection a request
+#: stays below the two seconds at which its client begins to wonder.
+STATEMENT_SECONDS = 1.5
+#: The least that the server can be told for the wait on a row lock.
+LOCK_WAIT_SECONDS = 1
+
+#: Deadlock, lock wait timeout: the transaction is gone, the same again will do.
+_COLLISIONS = frozenset({1213, 1205})
+#: Read-only after a failover: the connection looks healthy and leads to the wrong server.
+_READ_ONLY = frozenset({1290, 1836})
+
+#: Seconds after which the server ends a silent session. A process that was frozen inside a
+#: transaction holds its row locks no longer than this; an idle connection is simply made anew.
+IDLE_SECONDS = 15
+
+_MYSQL_SESSION = (
+    f"SET time_zone = '+00:00', wait_timeout = {IDLE_SECONDS},"
+    f" innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}"
+)
+
+
+def make_engine(url: str) -> Engine:
+    """Make an engine whose every wait has a limit. Connects to nothing yet."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(parsed)
+    engine = create_engine(
+        parsed,
+        isolation_level="READ COMMITTED",
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=1,
+        pool_use_lifo=True,
+        connect_args={
+            "connect_timeout": 1,
+            "read_timeout": STATEMENT_SECONDS,
+            "write_timeout": STATEMENT_SECONDS,
+            "init_command": _MYSQL_SESSION,
+        },
+    )
+    event.listen(engine, "handle_error", _leave_read_only_servers)
+    return engine
+
+
+def is_sqlite(engine: Engine) -> bool:
+    return engine.dialect.name == "sqlite"
+
+
+def now(connection: Connection) -> datetime:
+    """Ask the database for the time: UTC, to the millisecond, without zone as its columns are.
+
+    Every time in the tables comes from here, so that no clock of two machines is compared.
+    """
+    if connection.dialect.name == "sqlite":
+        written = connection.scalar(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"))
+        return datetime.fromisoformat(str(written))
+    instant = connection.scalar(text("SELECT NOW(3)"))
+    assert isinstance(instant, datetime)  # noqa: S101 - for the type checker
+    return instant
+
+
+def is_collision(error: DBAPIError) -> bool:
+    """Tell whether two transactions got in each other's way: the same again will do."""
+    return _code(error) in _COLLISIONS
+
+
+def is_duplicate(error: DBAPIError) -> bool:
+    """Tell whether a unique key was there already."""
+    return isinstance(error, IntegrityError) and (
+        _code(error) == 1062 or "UNIQUE constraint failed" in str(error.orig)
+    )
+
+
+def _code(error: DBAPIError) -> Any:
+    return _first_argument(error.orig)
+
+
+def _first_argument(error: BaseException | None) -> Any:
+    return error.args[0] if error and error.args else None
+
+
+def _leave_read_only_servers(context: ExceptionContext) -> None:
+    if _first_argument(context.original_exception) in _READ_ONLY:
+        context.is_disconnect = True
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        pool_size=POOL_SIZE,
+        pool_timeout=1,
+        connect_args={"timeout": 5, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:
+        for pragma in ("journal_mode=WAL", "busy_timeout=5000", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A read that turns into a write is refused at once while another one writes.
+        reads = connection.get_execution_options().get("reads_only", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine

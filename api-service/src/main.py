@@ -1,0 +1,121 @@
+"""The API service. ``uvicorn src.main:app`` or ``python -m src.main`` in ``api-service``."""
+
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+from fastapi_offline import FastAPIOffline
+
+from src.api import health, openapi, tasks
+from src.api.middleware import BodyLimit, RequestContext
+from src.api.problems import handle_problems
+from src.config import Settings, SettingsError, load_settings
+from src.db.database import SchemaMismatch
+from src.logs import set_up_logging
+from src.services.runtime import Runtime
+
+#: Seconds for open requests to end after SIGTERM; without it a stream keeps uvicorn for ever.
+STOP_SECONDS = 5
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Make an application. It starts nothing before its first request or lifespan.
+
+    Close it with ``app.state.close()`` where no lifespan runs.
+
+    Raises:
+        SettingsError: the environment holds an unusable setting.
+    """
+    checked = settings or load_settings()
+    runtime = _once(lambda: Runtime(checked))
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        runtime().start()
+        yield
+        runtime().close()
+
+    app: FastAPI = FastAPIOffline(
+        title="Async task queue",
+        version="0.1.0",
+        description="Post a task, get `202`; it is run, whatever dies. Errors are RFC 9457.",
+        openapi_tags=[
+            {"name": "tasks", "description": "Submit tasks and follow them"},
+            {"name": "health", "description": "For probes"},
+        ],
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.runtime = runtime
+    app.state.close = lambda: runtime().close()
+    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
+    app.add_middleware(BodyLimit, max_bytes=lambda: checked.max_body_bytes)
+    app.add_middleware(RequestContext)
+    handle_problems(app)
+    app.include_router(tasks.router)
+    app.include_router(health.router)
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> RedirectResponse:
+        return RedirectResponse("docs")
+
+    return app
+
+
+def _once(make: Callable[[], Runtime]) -> Callable[[], Runtime]:
+    """Call ``make`` at the first use, once, from whatever thread comes first."""
+    lock = threading.Lock()
+    made: list[Runtime] = []
+
+    def get() -> Runtime:
+        if not made:
+            with lock:
+                if not made:
+                    made.append(make())
+        return made[0]
+
+    return get
+
+
+def _settings_or_exit() -> Settings:
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        sys.exit(f"api-service: {error}")
+    set_up_logging(settings.log_format, settings.log_level)
+    return settings
+
+
+def __getattr__(name: str) -> Any:
+    """Make ``app`` when it is asked for, so that importing this module does nothing."""
+    if name != "app":
+        raise AttributeError(name)
+    app = create_app(_settings_or_exit())
+    globals()["app"] = app
+    return app
+
+
+def main() -> None:
+    settings = _settings_or_exit()
+    app = create_app(settings)
+    try:
+        app.state.runtime().start()
+    except SchemaMismatch as error:
+        sys.exit(f"api-service: {error}")
+    uvicorn.run(
+        app,
+        host=settings.api_host,
+        port=settings.api_port,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        access_log=False,
+        log_config=None,
+    )
+
+
+if __name__ == "__main__":
+    main()

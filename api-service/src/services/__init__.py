@@ -1,0 +1,1 @@
+"""What the API does; the only SQL and the only pika in it."""

@@ -1,0 +1,80 @@
+"""The statements of the relay: which messages are still to be sent, and which no longer."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, or_, select, text
+
+from src.contract import Status
+from src.db.dialect import now
+from src.models.tables import Outbox, Task
+from src.services.publisher import Message
+
+#: After so long without its row being deleted, the relay that was handed a message has died.
+HANDED_OVERDUE = timedelta(seconds=5)
+
+
+def lock_due(connection: Connection, limit: int) -> list[Message]:
+    """Lock what is due and nobody else is sending, the longest due first.
+
+    Outbox rows only: a join would lock the tasks as well, and MariaDB has no ``FOR UPDATE OF``.
+    What is not PENDING any more comes with an empty type: its row may go without a message.
+    """
+    instant = now(connection)
+    due = connection.execute(
+        select(Outbox.task_id, Outbox.due_at)
+        .with_hint(Outbox, "FORCE INDEX (outbox_due)", "mysql")
+        .where(
+            Outbox.due_at <= instant,
+            or_(Outbox.handed.is_(False), Outbox.due_at <= instant - HANDED_OVERDUE),
+        )
+        .order_by(Outbox.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if not due:
+        return []
+    tasks = {
+        task.id: task
+        for task in connection.execute(
+            select(Task.id, Task.priority, Task.type, Task.traceparent).where(
+                and_(Task.id.in_([row.task_id for row in due]), Task.status == Status.PENDING)
+            )
+        )
+    }
+    messages = []
+    for row in due:
+        task = tasks.get(row.task_id)
+        messages.append(
+            Message(row.task_id, row.due_at, task.priority, task.type, task.traceparent)
+            if task
+            else Message(row.task_id, row.due_at, priority=0, type="")
+        )
+    return messages
+
+
+def delete_promises(connection: Connection, messages: Sequence[Message]) -> None:
+    """Delete the outbox rows as they were read; one that was promised anew meanwhile stays.
+
+    A join by primary key: ``DELETE … IN (…)`` scans a small table, and then two relays deadlock.
+    """
+    if not messages:
+        return
+    ordered = sorted(messages, key=lambda message: message.task_id)
+    # Converted, or the server compares as utf8mb4 and cannot use the key of an ASCII column.
+    pairs = " UNION ALL ".join(
+        f"SELECT CONVERT(:id{n} USING ascii) COLLATE ascii_bin AS task_id,"
+        f" CAST(:due{n} AS DATETIME(3)) AS due_at"
+        for n in range(len(ordered))
+    )
+    parameters: dict[str, Any] = {}
+    for n, message in enumerate(ordered):
+        parameters |= {f"id{n}": message.task_id, f"due{n}": message.due_at}
+    connection.execute(
+        text(
+            f"DELETE o FROM ({pairs}) v STRAIGHT_JOIN outbox o "
+            "ON o.task_id = v.task_id AND o.due_at = v.due_at"
+        ),
+        parameters,
+    )

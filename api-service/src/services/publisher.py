@@ -1,0 +1,184 @@
+"""A channel with confirms, driven by the thread that owns it; the only pika of the API."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pika
+from pika.exceptions import AMQPError
+
+from src.contract import DEAD_QUEUE, MESSAGE_PRIORITY, Queue, encode
+
+#: Seconds for connecting, opening the channel and declaring the queues.
+CONNECT_SECONDS = 5
+#: Seconds between heartbeats. A dead link is noticed sooner, by its missing confirms.
+HEARTBEAT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Message:
+    """What the relay needs to know of a task: its outbox row as read, and how to send it."""
+
+    task_id: str
+    due_at: datetime
+    priority: int
+    type: str
+    traceparent: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        trace = {"traceparent": self.traceparent} if self.traceparent else {}
+        return {"type": self.type, **trace}
+
+
+class BrokerError(Exception):
+    """The broker is away, refuses us or does not answer in time."""
+
+
+class Publisher:
+    """One SelectConnection. Only ``wake`` may be called by another thread.
+
+    The loop is turned by hand, as pika's own BlockingConnection does it: so a batch is published
+    pipelined and yet awaited in one call, which BlockingConnection itself cannot do.
+    """
+
+    def __init__(self, url: str, queue: Queue) -> None:
+        self._queue = queue
+        self._failure: str | None = None
+        self._channel: Any = None
+        self._sent = 0
+        self._unconfirmed: dict[int, str] = {}
+        self._confirmed: set[str] = set()
+        self._returned: set[str] = set()
+        self._woken = False
+        parameters = pika.URLParameters(url)
+        parameters.heartbeat = HEARTBEAT_SECONDS
+        parameters.socket_timeout = parameters.stack_timeout = CONNECT_SECONDS
+        parameters.connection_attempts = 1
+        parameters.client_properties = {"connection_name": "api-service relay"}
+        self._connection = pika.SelectConnection(
+            parameters,
+            on_open_callback=lambda connection: connection.channel(on_open_callback=self._opened),
+            on_open_error_callback=lambda _c, error: self._fail(error),
+            on_close_callback=lambda _c, reason: self._fail(reason),
+        )
+        self._connection.add_on_connection_blocked_callback(
+            lambda _c, _frame: self._fail("blocked: memory or disk alarm")
+        )
+        self._loop = self._connection.ioloop
+        self._loop.activate_poller()
+        try:
+            self._turn_until(lambda: self._channel is not None, CONNECT_SECONDS)
+            if self._channel is None:
+                raise BrokerError(f"no connection within {CONNECT_SECONDS} s")
+        except BrokerError:
+            self.close()
+            raise
+
+    def publish(self, messages: Sequence[Message], seconds: float) -> set[str]:
+        """Send messages and wait for their confirms.
+
+        Returns:
+            The ids that lie in the queue for sure. One that was returned as unroutable is not
+            among them, although the broker confirms it too.
+
+        Raises:
+            BrokerError: the connection is lost; what was not confirmed may still arrive.
+        """
+        self._unconfirmed, self._confirmed, self._returned = {}, set(), set()
+        try:
+            for message in messages:
+                self._send(message)
+        except AMQPError as error:
+            raise BrokerError(repr(error)) from error
+        self._turn_until(lambda: not self._unconfirmed, seconds, tolerate_failure=True)
+        return self._confirmed - self._returned
+
+    def idle(self, seconds: float) -> None:
+        """Serve the connection for so long, or until woken.
+
+        Raises:
+            BrokerError: the connection is lost.
+        """
+        self._turn_until(lambda: self._woken, seconds)
+        self._woken = False
+
+    def wake(self) -> None:
+        """End ``idle``, from any thread."""
+        self._loop.add_callback_threadsafe(self._wake)
+
+    def close(self) -> None:
+        """Let go of the connection, politely if it takes no time."""
+        if self._connection.is_open:
+            self._connection.close()
+            self._turn_until(lambda: self._connection.is_closed, 0.5, tolerate_failure=True)
+        self._loop.deactivate_poller()
+        self._loop.close()
+
+    def _send(self, message: Message) -> None:
+        self._sent += 1
+        self._unconfirmed[self._sent] = message.task_id
+        self._channel.basic_publish(
+            exchange="",
+            routing_key=self._queue.name,
+            body=encode(message.task_id),
+            mandatory=True,
+            properties=pika.BasicProperties(
+                content_type="application/json",
+                delivery_mode=pika.DeliveryMode.Persistent,
+                message_id=message.task_id,
+                priority=MESSAGE_PRIORITY[message.priority],
+                headers=message.headers(),
+            ),
+        )
+
+    def _turn_until(
+        self, done: Callable[[], bool], seconds: float, tolerate_failure: bool = False
+    ) -> None:
+        """Turn the loop until ``done``, time is out or the connection failed."""
+        deadline = time.monotonic() + seconds
+        # Without a timer of ours the loop would sleep for up to five seconds.
+        timer = self._loop.call_later(seconds, lambda: None)
+        try:
+            while not done() and self._failure is None and time.monotonic() < deadline:
+                self._loop.poll()
+                self._loop.process_timeouts()
+        finally:
+            self._loop.remove_timeout(timer)
+        if self._failure is not None and not tolerate_failure:
+            raise BrokerError(self._failure)
+
+    def _opened(self, channel: Any) -> None:
+        channel.add_on_close_callback(lambda _channel, reason: self._fail(reason))
+        channel.add_on_return_callback(self._on_return)
+        channel.queue_declare(DEAD_QUEUE, durable=True)
+        channel.queue_declare(
+            self._queue.name,
+            durable=True,
+            arguments=self._queue.arguments,
+            callback=lambda _frame: channel.confirm_delivery(
+                self._on_confirm, callback=lambda _frame: self._ready(channel)
+            ),
+        )
+
+    def _ready(self, channel: Any) -> None:
+        self._channel = channel
+
+    def _on_return(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
+        self._returned.add(properties.message_id)
+
+    def _on_confirm(self, frame: Any) -> None:
+        method, tag = frame.method, frame.method.delivery_tag
+        positive = method.NAME == "Basic.Ack"
+        tags = [sent for sent in self._unconfirmed if sent <= tag] if method.multiple else [tag]
+        for sent in tags:
+            task_id = self._unconfirmed.pop(sent, None)
+            if positive and task_id is not None:
+                self._confirmed.add(task_id)
+
+    def _wake(self) -> None:
+        self._woken = True
+
+    def _fail(self, reason: object) -> None:
+        self._failure = self._failure or str(reason)

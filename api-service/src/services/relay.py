@@ -1,0 +1,148 @@
+"""Publishes what the outbox promises. One thread in each API process; nobody waits for it."""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from src.contract import Queue
+from src.db.database import Database, DatabaseUnavailable
+from src.services.outbox import delete_promises, lock_due
+from src.services.publisher import BrokerError, Message, Publisher
+
+log = structlog.get_logger(__name__)
+
+#: Seconds for the confirms of a batch; then the link counts as dead.
+CONFIRM_SECONDS = 1.0
+#: Seconds between two looks at what is due and was handed to nobody.
+SWEEP_SECONDS = 1.0
+#: Seconds to stay away from a broker that failed, by the number of failures in a row.
+BACKOFF_SECONDS = (1, 2, 4, 5)
+#: Messages in one batch.
+BATCH = 200
+#: Handed messages held in memory. What does not fit is in the outbox and goes a little later.
+BUFFER = 10_000
+
+
+class Relay:
+    """Takes committed tasks from the request threads and brings them to the broker."""
+
+    def __init__(self, database: Database, broker_url: str, queue: Queue) -> None:
+        self._database = database
+        self._url = broker_url
+        self._queue = queue
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._buffer: deque[Message] = deque(maxlen=BUFFER)
+        self._publisher: Publisher | None = None
+        self._batch = 1
+        self._failures = 0
+        self._stop = threading.Event()
+
+    def hand(self, messages: Sequence[Message]) -> None:
+        """Have messages published soon; returns at once, from any thread.
+
+        While the broker is away nothing is kept here: the outbox has it, and a later sweep too.
+        """
+        self.start()
+        publisher = self._publisher
+        if publisher is None and self._failures:
+            return
+        self._buffer.extend(messages)
+        if publisher:
+            publisher.wake()
+
+    def start(self) -> None:
+        """Start the thread unless this process has it. A fork takes no threads along."""
+        if self._pid == os.getpid():
+            return
+        with self._lock:
+            if self._pid != os.getpid():
+                self._buffer.clear()
+                self._publisher = None
+                threading.Thread(target=self._run, name="relay", daemon=True).start()
+                self._pid = os.getpid()
+
+    def state(self) -> str:
+        """Tell how the broker is: ``connected``, ``connecting`` or ``away``."""
+        if self._publisher:
+            return "connected"
+        return "away" if self._failures else "connecting"
+
+    def stop(self) -> None:
+        """End the thread soon. What it has not published stays in the outbox."""
+        self._stop.set()
+        publisher = self._publisher
+        if publisher:
+            publisher.wake()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._serve()
+            except (BrokerError, DatabaseUnavailable, DBAPIError) as error:
+                self._back_off(str(error))
+            except Exception as error:
+                log.exception("relay stumbled")
+                self._back_off(repr(error))
+
+    def _serve(self) -> None:
+        """Connect, then publish and sweep until the broker fails."""
+        publisher = Publisher(self._url, self._queue)
+        self._publisher = publisher
+        next_sweep = 0.0
+        try:
+            log.info("relay connected", queue=self._queue.name)
+            while not self._stop.is_set():
+                self._publish_handed(publisher)
+                if time.monotonic() >= next_sweep and self._sweep(publisher) < self._batch:
+                    next_sweep = time.monotonic() + SWEEP_SECONDS
+                if not self._buffer:
+                    publisher.idle(max(0.0, next_sweep - time.monotonic()))
+        finally:
+            self._publisher = None
+            publisher.close()
+
+    def _publish_handed(self, publisher: Publisher) -> None:
+        while self._buffer:
+            messages = [self._buffer.popleft() for _ in range(min(self._batch, len(self._buffer)))]
+            confirmed = publisher.publish(messages, CONFIRM_SECONDS)
+            sent = [message for message in messages if message.task_id in confirmed]
+            self._database.write(partial(delete_promises, messages=sent))
+            self._judge(len(messages), len(sent))
+
+    def _sweep(self, publisher: Publisher) -> int:
+        """Send what is due and was handed to nobody, or to a relay that died.
+
+        The rows stay locked while their messages are on the way, for ``CONFIRM_SECONDS`` at most.
+        A transaction that fails is abandoned: what it sent will be sent once more, and that
+        message will be a left-over.
+        """
+        with self._database.engine.begin() as connection:
+            messages = lock_due(connection, self._batch)
+            wanted = [message for message in messages if message.type]
+            confirmed = publisher.publish(wanted, CONFIRM_SECONDS)
+            settled = [m for m in messages if not m.type or m.task_id in confirmed]
+            delete_promises(connection, settled)
+        if wanted:
+            self._judge(len(wanted), len(confirmed))
+        return len(messages)
+
+    def _judge(self, published: int, confirmed: int) -> None:
+        if confirmed < published:
+            raise BrokerError(f"{published - confirmed} of {published} messages were not confirmed")
+        self._failures = 0
+        self._batch = min(self._batch * 2, BATCH)
+
+    def _back_off(self, reason: str) -> None:
+        pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
+        self._failures += 1
+        self._batch = 1
+        self._buffer.clear()
+        log.warning("relay paused, tasks wait in the outbox", reason=reason, seconds=pause)
+        self._stop.wait(pause)

@@ -1,0 +1,113 @@
+"""The settings, read from the environment once and checked before anything starts."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+#: Where both services meet when no database is named: beside their folders.
+_LOCAL_DATABASE = Path(__file__).resolve().parents[2] / ".data" / "tasks.db"
+
+_EXAMPLES = {
+    "DATABASE_URL": "mysql+pymysql://user:password@127.0.0.1:3306/tasks",
+    "BROKER_URL": "amqp://user:password@127.0.0.1:5672/%2F",
+    "QUEUE_TYPE": "classic",
+    "WORK_SECONDS": "2",
+    "WORKER_CONCURRENCY": "8",
+    "WORKER_PREFETCH": "32",
+    "LEASE_SECONDS": "15",
+    "FALLBACK_SECONDS": "10",
+    "MAX_ATTEMPTS": "3",
+    "RETRY_BASE_SECONDS": "2",
+    "RETRY_MAX_SECONDS": "300",
+    "SHUTDOWN_GRACE_SECONDS": "20",
+    "LOG_FORMAT": "text",
+    "LOG_LEVEL": "INFO",
+}
+
+
+class SettingsError(ValueError):
+    """A setting is unusable; the message is one line for whoever starts the service."""
+
+
+def _database_url(value: str) -> str:
+    try:
+        url = make_url(value)
+    except ArgumentError:
+        raise ValueError("expected a database URL") from None
+    if url.drivername in ("mysql", "mariadb", "mariadb+pymysql"):
+        url = url.set(drivername="mysql+pymysql")
+    if url.drivername not in ("mysql+pymysql", "sqlite"):
+        raise ValueError("expected mysql+pymysql://… or sqlite:///…")
+    if not url.database or url.database == ":memory:":
+        raise ValueError("expected a database that another process can open too")
+    return url.render_as_string(hide_password=False)
+
+
+def _broker_url(value: str) -> str:
+    if value and not value.startswith(("amqp://", "amqps://")):
+        raise ValueError("expected amqp://… or amqps://…, or nothing for no broker")
+    return value
+
+
+class Settings(BaseSettings):
+    """One attribute a variable, in lower case; ``.env.example`` tells what each is for."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore")
+
+    database_url: Annotated[str, AfterValidator(_database_url)] = f"sqlite:///{_LOCAL_DATABASE}"
+    broker_url: Annotated[str, AfterValidator(_broker_url)] = ""
+    queue_type: Literal["classic", "quorum"] = "classic"
+    work_seconds: float = Field(default=2, ge=0, le=86_400)
+    work_log: Path | None = None
+    worker_concurrency: int = Field(default=8, ge=1, le=1000)
+    worker_prefetch: int | None = Field(default=None, ge=1, le=65_535)
+    lease_seconds: float = Field(default=15, ge=1, le=3600)
+    fallback_seconds: float = Field(default=10, ge=0.2, le=3600)
+    max_attempts: int = Field(default=3, ge=1, le=1000)
+    retry_base_seconds: float = Field(default=2, ge=0, le=86_400)
+    retry_max_seconds: float = Field(default=300, ge=0, le=604_800)
+    shutdown_grace_seconds: float = Field(default=20, ge=0, le=86_400)
+    heartbeat_file: Path | None = None
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def prefetch(self) -> int:
+        """Deliveries the broker may have out to this worker at once."""
+        return self.worker_prefetch or 4 * self.worker_concurrency
+
+    @model_validator(mode="after")
+    def _sqlite_has_no_broker(self) -> Self:
+        if self.broker_url and self.database_url.startswith("sqlite"):
+            raise ValueError(
+                "BROKER_URL: a broker needs MySQL or MariaDB; leave it empty with SQLite"
+            )
+        return self
+
+
+def load_settings() -> Settings:
+    """Read and check the environment.
+
+    Raises:
+        SettingsError: names the variable, what it holds (never of a URL: it has a password) and
+            an example of what would be right.
+    """
+    try:
+        return Settings()
+    except ValidationError as invalid:
+        raise SettingsError(_one_line(invalid)) from None
+
+
+def _one_line(invalid: ValidationError) -> str:
+    error = invalid.errors(include_url=False)[0]
+    reason = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return reason
+    name = str(error["loc"][0]).upper()
+    got = "" if name.endswith("_URL") else f" (got {error['input']!r})"
+    example = f"; for example {name}={_EXAMPLES[name]}" if name in _EXAMPLES else ""
+    return f"{name}: {reason}{got}{example}"

@@ -1,0 +1,34 @@
+"""Where tasks come from: pushed by the broker, or found in the table."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from src.store.attempts import Attempt
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One arrival of a message. The tag is good only on the channel of that generation."""
+
+    task_id: str
+    tag: int
+    generation: int
+    priority: int
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """An attempt to start, with the delivery to ack once its outcome is committed."""
+
+    attempt: Attempt
+    delivery: Delivery | None = None
+
+
+class Consumer(Protocol):
+    """A source of attempts, asked by the dispatcher's thread only."""
+
+    def seconds_until_ready(self) -> float:
+        """Tell when it is worth asking; 0 for now. It wakes the dispatcher if sooner."""
+
+    def claim(self, slots: int, *, take_suspect: bool) -> list[Claimed]:
+        """Claim at most so many tasks. Database errors are the dispatcher's."""

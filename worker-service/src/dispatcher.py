@@ -1,0 +1,92 @@
+"""Matches free slots with tasks: the only thread that claims."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from src.consumers import Consumer, Delivery
+from src.executor import Executor
+from src.lease import Lease
+from src.store.dialect import is_passing
+from src.store.tasks import LeaseLost
+
+log = structlog.get_logger(__name__)
+
+#: Seconds after which it looks around without being woken.
+LOOK_SECONDS = 1.0
+#: Seconds between two goes at a database that is away: doubling from the first to the last.
+FIRST_PAUSE_SECONDS = 0.2
+LAST_PAUSE_SECONDS = 3.0
+
+
+class Dispatcher:
+    """Woken by a delivery, a free slot or a heartbeat; asks the consumers in their order."""
+
+    def __init__(
+        self, executor: Executor, lease: Lease, ack: Callable[[Sequence[Delivery]], None]
+    ) -> None:
+        self._executor = executor
+        self._lease = lease
+        self._ack = ack
+        self._consumers: Sequence[Consumer] = ()
+        self._woken = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+
+    def start(self, consumers: Sequence[Consumer]) -> None:
+        self._consumers = consumers
+        self._thread.start()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def stop(self, seconds: float) -> None:
+        """Claim nothing more; wait for a claim that is under way."""
+        self._stop.set()
+        self._woken.set()
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while not self._stop.is_set():
+            self._woken.clear()
+            try:
+                self._turn()
+            except LeaseLost:
+                # The heartbeat finds out likewise and registers anew.
+                self._stop.wait(FIRST_PAUSE_SECONDS)
+            except Exception as error:
+                if isinstance(error, DBAPIError) and is_passing(error):
+                    log.warning("claims wait for the database", reason=str(error.orig))
+                else:
+                    log.exception("dispatcher stumbled")
+                self._stop.wait(pause)
+                pause = min(pause * 2, LAST_PAUSE_SECONDS)
+            else:
+                pause = FIRST_PAUSE_SECONDS
+                self._woken.wait(self._seconds_to_wait())
+
+    def _turn(self) -> None:
+        """Ask every consumer once that has something for a free slot."""
+        for consumer in self._consumers:
+            slots = self._executor.free_slots()
+            if slots <= 0 or not self._may_act() or consumer.seconds_until_ready() > 0:
+                continue
+            suspect = not self._executor.runs_suspect()
+            with self._executor.claiming():
+                for claimed in consumer.claim(slots, take_suspect=suspect):
+                    if self._may_act():
+                        self._executor.start(claimed)
+                    elif claimed.delivery:
+                        # Too late to begin: the heartbeat's check gives the row back.
+                        self._ack([claimed.delivery])
+
+    def _may_act(self) -> bool:
+        return self._lease.is_fresh() and not self._stop.is_set()
+
+    def _seconds_to_wait(self) -> float:
+        if self._executor.free_slots() <= 0 or not self._lease.is_fresh():
+            return LOOK_SECONDS
+        return min(LOOK_SECONDS, *(c.seconds_until_ready() for c in self._consumers))

@@ -1,0 +1,134 @@
+"""Signs of life: renews the lease, gives back what was lost, rescues the tasks of the dead."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from src.contract import Status
+from src.decision import Counts, Released, RetryPolicy, decide
+from src.executor import Executor
+from src.lease import Lease
+from src.rescue import DeathWatch
+from src.store.attempts import Fence
+from src.store.leases import LeaseStore
+from src.store.tasks import TaskStore
+
+log = structlog.get_logger(__name__)
+
+#: Heartbeats in the time of a lease. Sweeps a third of a lease apart still count.
+BEATS_PER_LEASE = 5
+
+
+class Heartbeat:
+    """One thread with a connection of its own, so that nothing else can delay it."""
+
+    def __init__(
+        self,
+        leases: LeaseStore,
+        tasks: TaskStore,
+        lease: Lease,
+        executor: Executor,
+        policy: RetryPolicy,
+        *,
+        about: Mapping[str, Any],
+        renewed: Callable[[], None],
+        sign_file: Path | None = None,
+    ) -> None:
+        self._leases = leases
+        self._tasks = tasks
+        self._lease = lease
+        self._executor = executor
+        self._policy = policy
+        self._about = about
+        self._renewed = renewed
+        self._sign_file = sign_file
+        self._watch = DeathWatch(lease.seconds)
+        #: Rows found without an owner here, with the number of claims begun by then.
+        self._unowned: dict[Fence, int] = {}
+        self._registered = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """End; a beat that is under way is finished, so that none follows the sign-off."""
+        self._stop.set()
+        self._thread.join(seconds)
+
+    def beat_once(self) -> None:
+        """Give one sign of life and look after what depends on it."""
+        began = time.monotonic()
+        try:
+            if not self._registered:
+                self._register()
+            beat = self._leases.beat(self._lease.worker_id, self._executor.load())
+            if beat is None:
+                self._start_over()
+                return
+            self._lease.renew(began)
+            self._renewed()
+            if self._sign_file:
+                self._sign_file.touch()
+            self._executor.cancel(fence for fence, told in beat.claimed.items() if told)
+            self._give_back_unowned(set(beat.claimed))
+            others = {id_: n for id_, n in beat.beats.items() if id_ != self._lease.worker_id}
+            self._rescue(others, began)
+        except DBAPIError as error:
+            self._watch.restart()
+            log.warning("heartbeat failed", reason=str(error.orig))
+        except Exception:
+            self._watch.restart()
+            log.exception("heartbeat stumbled")
+
+    def _run(self) -> None:
+        self.beat_once()
+        while not self._stop.wait(self._lease.seconds / BEATS_PER_LEASE):
+            self.beat_once()
+
+    def _register(self) -> None:
+        self._leases.register(self._lease.worker_id, self._about)
+        self._registered = True
+        log.info("registered", worker_id=self._lease.worker_id, **self._about)
+
+    def _start_over(self) -> None:
+        """Take a new id: under the old one our tasks were taken away."""
+        log.warning("taken for dead, starting over", worker_id=self._lease.worker_id)
+        self._lease.start_over()
+        self._unowned.clear()
+        self._watch.restart()
+        self._register()
+
+    def _give_back_unowned(self, claimed: set[Fence]) -> None:
+        """Give back rows that are PROCESSING under our id and of which nobody here knows.
+
+        Such a row comes from a claim whose commit was answered to nobody. It must be seen twice,
+        with every claim ended that had begun by the first time.
+        """
+        begun, ended = self._executor.claims()
+        unowned = claimed - self._executor.held()
+        lost = {f for f in unowned if f in self._unowned and self._unowned[f] <= ended}
+        self._unowned = {fence: self._unowned.get(fence, begun) for fence in unowned}
+        if not lost:
+            return
+        reason = Released("its claim was answered to nobody")
+        decision = decide(reason, Counts(0, 0), self._policy, 0)
+        for fence in self._tasks.finish(dict.fromkeys(lost, decision)):
+            log.warning("gave back", task_id=fence.task_id, attempt=fence.number)
+
+    def _rescue(self, others: Mapping[str, int], at: float) -> None:
+        for worker_id, beat in self._watch.observe(others, at).items():
+            taken = self._leases.bury(worker_id, beat)
+            log.warning("worker lost", lost_worker_id=worker_id, tasks=len(taken))
+            self._tell(taken)
+        self._tell(self._leases.take_orphans())
+
+    def _tell(self, taken: Mapping[Fence, Status]) -> None:
+        for fence, status in taken.items():
+            log.warning("rescued", task_id=fence.task_id, attempt=fence.number, status=status)

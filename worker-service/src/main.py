@@ -1,0 +1,181 @@
+"""The worker service. ``python -m src.main`` in ``worker-service``."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from src.config import Settings, SettingsError, load_settings
+from src.consumers import Consumer, Delivery
+from src.consumers.poller import Poller
+from src.consumers.rabbitmq import RabbitConsumer
+from src.contract import task_queue
+from src.decision import Counts, Released, RetryPolicy, decide
+from src.dispatcher import Dispatcher
+from src.executor import Executor
+from src.finisher import Finisher
+from src.handlers.simulate import make_simulate
+from src.heartbeat import Heartbeat
+from src.lease import Lease
+from src.logs import set_up_logging
+from src.store.attempts import Attempt
+from src.store.dialect import make_engine
+from src.store.leases import LeaseStore
+from src.store.schema import SchemaMismatch, wait_for_schema
+from src.store.tasks import TaskStore
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between two polls where the table is the only source.
+POLL_SECONDS = 0.1
+#: Seconds for one statement, and for one of the heartbeat as a part of the lease.
+STATEMENT_SECONDS = 10.0
+#: Seconds after the grace period in which the give-back must be committed.
+GIVE_BACK_SECONDS = 4.0
+
+
+class Worker:
+    """Everything that a worker process holds, wired together."""
+
+    def __init__(self, settings: Settings, engine: Engine, stop: threading.Event) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._stop = stop
+        self._policy = RetryPolicy(
+            settings.max_attempts, settings.retry_base_seconds, settings.retry_max_seconds
+        )
+        handlers = make_simulate(settings.work_seconds, settings.work_log)
+        with_broker = bool(settings.broker_url)
+        self._store = TaskStore(engine, sorted(handlers), use_outbox=with_broker)
+        own_engine = make_engine(
+            settings.database_url, connections=1, statement_seconds=settings.lease_seconds / 3
+        )
+        self._leases = LeaseStore(own_engine, self._policy, use_outbox=with_broker)
+        self._lease = Lease(settings.lease_seconds)
+        self._finisher = Finisher(self._store, self._policy, self._ack)
+        self._executor = Executor(
+            settings.worker_concurrency, handlers, self._finisher.put, self._slot_freed
+        )
+        self._dispatcher = Dispatcher(self._executor, self._lease, self._ack)
+        self._rabbit = self._make_consumer() if with_broker else None
+        self._poller = Poller(
+            self._store,
+            self._lease,
+            period_seconds=settings.fallback_seconds if with_broker else POLL_SECONDS,
+            overdue_seconds=settings.fallback_seconds if with_broker else 0,
+            waiting=lambda: len(self._rabbit.inbox) if self._rabbit else 0,
+        )
+        self._heartbeat = Heartbeat(
+            self._leases,
+            TaskStore(own_engine, sorted(handlers), use_outbox=with_broker),
+            self._lease,
+            self._executor,
+            self._policy,
+            about={
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "concurrency": settings.worker_concurrency,
+                "types": sorted(handlers),
+            },
+            renewed=self._dispatcher.wake,
+            sign_file=settings.heartbeat_file,
+        )
+
+    def run(self) -> None:
+        """Work until told to stop, then finish or give back what is under way."""
+        self._heartbeat.start()
+        self._executor.start_threads()
+        self._finisher.start(self._executor)
+        consumers: list[Consumer] = [self._poller]
+        if self._rabbit:
+            consumers.append(self._rabbit)
+            self._rabbit.start()
+        self._dispatcher.start(consumers)
+        self._stop.wait()
+        self._wind_up()
+
+    def _wind_up(self) -> None:
+        log.info("stopping", running=len(self._executor.held()))
+        self._stop.clear()
+        if self._rabbit:
+            self._rabbit.close(seconds=1)
+        self._dispatcher.stop(seconds=2)
+        grace_ends = time.monotonic() + self._settings.shutdown_grace_seconds
+        # A second signal ends the grace.
+        while time.monotonic() < grace_ends and not self._stop.is_set():
+            if self._executor.wait_until_idle(0.2):
+                break
+        self._give_back(time.monotonic() + GIVE_BACK_SECONDS)
+        self._heartbeat.stop(seconds=1)
+        try:
+            self._leases.sign_off(self._lease.worker_id)
+        except DBAPIError as error:
+            log.warning("no sign-off, others will notice", reason=str(error.orig))
+        log.info("stopped")
+
+    def _give_back(self, deadline: float) -> None:
+        """Return what still runs to the queue, while the heartbeat still goes on."""
+        held = self._executor.held()
+        decision = decide(Released("the worker stopped"), Counts(0, 0), self._policy, 0)
+        while held and time.monotonic() < deadline:
+            try:
+                for fence in self._store.finish(dict.fromkeys(held, decision)):
+                    log.info("gave back", task_id=fence.task_id, attempt=fence.number)
+                return
+            except DBAPIError as error:
+                log.warning("give-back waits for the database", reason=str(error.orig))
+                time.sleep(0.2)
+
+    def _make_consumer(self) -> RabbitConsumer:
+        return RabbitConsumer(
+            self._settings.broker_url,
+            task_queue(self._settings.queue_type),
+            self._settings.prefetch,
+            self._store,
+            self._lease,
+            self._dispatcher.wake,
+        )
+
+    def _ack(self, deliveries: Sequence[Delivery]) -> None:
+        if self._rabbit:
+            self._rabbit.ack(deliveries)
+
+    def _slot_freed(self, attempt: Attempt) -> None:
+        if attempt.suspect:
+            # The others of its kind were left to the poller, one at a time.
+            self._poller.hasten()
+        self._dispatcher.wake()
+
+
+def main() -> int:
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        sys.exit(f"worker-service: {error}")
+    set_up_logging(settings.log_format, settings.log_level)
+    stop = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stop.set())
+    engine = make_engine(settings.database_url, connections=3, statement_seconds=STATEMENT_SECONDS)
+    try:
+        ready = wait_for_schema(engine, stop)
+    except SchemaMismatch as error:
+        sys.exit(f"worker-service: {error}")
+    if ready:
+        Worker(settings, engine, stop).run()
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A handler that still runs must not keep the process: its task was given back.
+    os._exit(code)

@@ -1,0 +1,31 @@
+"""An attempt as the worker carries it from the claim to the outcome."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from src.decision import Counts
+
+
+class Fence(NamedTuple):
+    """Names one attempt of one task. ``number`` only grows, so an old one changes nothing."""
+
+    task_id: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A claimed task: its row says PROCESSING with this attempt's number."""
+
+    fence: Fence
+    worker_id: str
+    type: str
+    title: str
+    description: str
+    details: Any
+    counts: Counts
+
+    @property
+    def suspect(self) -> bool:
+        """A worker was lost under this task before, perhaps because of it."""
+        return self.counts.crashes > 0

@@ -1,0 +1,137 @@
+"""All that differs between MySQL, MariaDB and SQLite."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+#: Seconds to wait for a row lock. Longer than anything here holds one.
+LOCK_WAIT_SECONDS = 3
+#: Seconds after which the server ends a silent session. A process that was frozen inside a
+#: transaction holds its row locks no longer than this; an idle connection is simply made anew.
+IDLE_SECONDS = 15
+
+#: Read-only after a failover: the connection looks healthy and leads to the wrong server.
+_READ_ONLY = frozenset({1290, 1836})
+#: Deadlock, lock wait timeout.
+_COLLISIONS = frozenset({1213, 1205})
+
+_MYSQL_SESSION = (
+    f"SET time_zone = '+00:00', wait_timeout = {IDLE_SECONDS},"
+    f" innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}"
+)
+
+
+def make_engine(url: str, *, connections: int, statement_seconds: float) -> Engine:
+    """Make an engine whose every wait has a limit. Connects to nothing yet."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(parsed, connections)
+    engine = create_engine(
+        parsed,
+        isolation_level="READ COMMITTED",
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=statement_seconds,
+        connect_args={
+            "connect_timeout": 3,
+            "read_timeout": statement_seconds,
+            "write_timeout": statement_seconds,
+            "init_command": _MYSQL_SESSION,
+        },
+    )
+    event.listen(engine, "handle_error", _leave_read_only_servers)
+    return engine
+
+
+def now(connection: Connection) -> datetime:
+    """Ask the database for the time: UTC, to the millisecond, without zone as its columns are.
+
+    Every time in the tables comes from here, so that no clock of two machines is compared.
+    """
+    if connection.dialect.name == "sqlite":
+        written = connection.scalar(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"))
+        return datetime.fromisoformat(str(written))
+    instant = connection.scalar(text("SELECT NOW(3)"))
+    assert isinstance(instant, datetime)  # noqa: S101 - for the type checker
+    return instant
+
+
+def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows; where the primary key is there already, write the other columns over."""
+    others = [name for name in rows[0] if not table.c[name].primary_key]
+    if connection.dialect.name == "sqlite":
+        lite = sqlite.insert(table)
+        connection.execute(
+            lite.on_conflict_do_update(
+                index_elements=list(table.primary_key),
+                set_={name: lite.excluded[name] for name in others},
+            ),
+            list(rows),
+        )
+    else:
+        my = mysql.insert(table)
+        connection.execute(
+            my.on_duplicate_key_update({name: my.inserted[name] for name in others}), list(rows)
+        )
+
+
+def delete_by_id(connection: Connection, ids: Sequence[str]) -> None:
+    """Delete the outbox rows of these tasks, touching no other row's lock.
+
+    ``DELETE … IN (…)`` scans a small table and waits for strangers; a join by key does not.
+    """
+    parameters = {f"id{n}": task_id for n, task_id in enumerate(sorted(ids))}
+    if connection.dialect.name == "sqlite":
+        places = ", ".join(f":{name}" for name in parameters)
+        connection.execute(text(f"DELETE FROM outbox WHERE task_id IN ({places})"), parameters)  # noqa: S608
+        return
+    # Converted, or the server compares as utf8mb4 and cannot use the key of an ASCII column.
+    wanted = " UNION ALL ".join(
+        f"SELECT CONVERT(:{name} USING ascii) COLLATE ascii_bin AS task_id" for name in parameters
+    )
+    connection.execute(
+        text(f"DELETE o FROM ({wanted}) v STRAIGHT_JOIN outbox o ON o.task_id = v.task_id"),
+        parameters,
+    )
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Tell whether the database is away or busy, rather than the statement wrong."""
+    return (
+        error.connection_invalidated
+        or _first_argument(error.orig) in _COLLISIONS
+        or isinstance(error, OperationalError | InterfaceError)
+    )
+
+
+def _leave_read_only_servers(context: ExceptionContext) -> None:
+    if _first_argument(context.original_exception) in _READ_ONLY:
+        context.is_disconnect = True
+
+
+def _first_argument(error: BaseException | None) -> Any:
+    return error.args[0] if error and error.args else None
+
+
+def _sqlite(url: URL, connections: int) -> Engine:
+    engine = create_engine(
+        url, pool_size=connections, connect_args={"timeout": 5, "isolation_level": None}
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:
+        for pragma in ("journal_mode=WAL", "busy_timeout=5000", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A read that turns into a write is refused at once while another one writes.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,138 @@
+"""Workers as the table knows them: signs of life, and what happens to the tasks of the dead."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+
+from src.contract import Status
+from src.decision import Counts, RetryPolicy, WorkerLost, decide
+from src.store.attempts import Fence
+from src.store.dialect import now
+from src.store.settle import lock_tasks, settle
+from src.store.tables import TASKS, WORKERS
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a worker tells of itself with each beat."""
+
+    busy: int
+    processed: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a heartbeat found: our PROCESSING rows with their cancel flag, everyone's beats."""
+
+    claimed: dict[Fence, bool]
+    beats: dict[str, int]
+
+
+class LeaseStore:
+    """The statements of the heartbeat thread. Each method is one transaction."""
+
+    def __init__(self, engine: Engine, policy: RetryPolicy, *, use_outbox: bool) -> None:
+        self._engine = engine
+        self._policy = policy
+        self._use_outbox = use_outbox
+
+    def register(self, worker_id: str, about: Mapping[str, Any]) -> None:
+        """Make this worker's row. ``about``: host, pid, concurrency, types."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(WORKERS).values(
+                    id=worker_id,
+                    started=now(connection),
+                    beat=0,
+                    busy=0,
+                    processed=0,
+                    failed=0,
+                    **about,
+                )
+            )
+
+    def beat(self, worker_id: str, load: Load) -> Beat | None:
+        """Give a sign of life; return None if nobody expects one any more."""
+        with self._engine.begin() as connection:
+            counted = connection.execute(
+                update(WORKERS)
+                .where(WORKERS.c.id == worker_id)
+                .values(
+                    beat=WORKERS.c.beat + 1,
+                    busy=load.busy,
+                    processed=load.processed,
+                    failed=load.failed,
+                )
+            )
+            if counted.rowcount == 0:
+                return None
+            claimed = connection.execute(
+                select(TASKS.c.id, TASKS.c.attempt, TASKS.c.cancel_requested).where(
+                    TASKS.c.status == Status.PROCESSING, TASKS.c.worker_id == worker_id
+                )
+            )
+            beats = connection.execute(select(WORKERS.c.id, WORKERS.c.beat))
+            return Beat(
+                {Fence(row.id, row.attempt): row.cancel_requested for row in claimed},
+                {row.id: row.beat for row in beats},
+            )
+
+    def bury(self, worker_id: str, beat: int) -> dict[Fence, Status]:
+        """Delete a dead worker's row and take its tasks away, unless its beat has grown.
+
+        A claim holds the row shared until it commits: so either we see what it claimed, or it
+        finds the row gone.
+        """
+        with self._engine.begin() as connection:
+            dead = connection.scalar(
+                select(WORKERS.c.id)
+                .where(WORKERS.c.id == worker_id, WORKERS.c.beat == beat)
+                .with_for_update()
+            )
+            if dead is None:
+                return {}
+            connection.execute(delete(WORKERS).where(WORKERS.c.id == worker_id))
+            ids = connection.scalars(
+                select(TASKS.c.id).where(
+                    TASKS.c.status == Status.PROCESSING, TASKS.c.worker_id == worker_id
+                )
+            ).all()
+            return self._take_away(connection, ids, {worker_id})
+
+    def take_orphans(self) -> dict[Fence, Status]:
+        """Take away what is PROCESSING under an id that has no row.
+
+        One statement finds them: ids are never used again and a worker's row precedes its
+        claims, so in one snapshot there is no such task of a living worker.
+        """
+        with self._engine.begin() as connection:
+            orphans = connection.execute(
+                select(TASKS.c.id, TASKS.c.worker_id)
+                .outerjoin_from(TASKS, WORKERS, TASKS.c.worker_id == WORKERS.c.id)
+                .where(TASKS.c.status == Status.PROCESSING, WORKERS.c.id.is_(None))
+            ).all()
+            return self._take_away(
+                connection, [row.id for row in orphans], {row.worker_id for row in orphans}
+            )
+
+    def sign_off(self, worker_id: str) -> None:
+        """Delete this worker's row. It must have nothing PROCESSING any more."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(WORKERS).where(WORKERS.c.id == worker_id))
+
+    def _take_away(
+        self, connection: Connection, task_ids: Sequence[str], dead: set[str]
+    ) -> dict[Fence, Status]:
+        if not task_ids:
+            return {}
+        decisions = {}
+        for row in connection.execute(lock_tasks(task_ids)):
+            # Looked at again under the lock: it may have been claimed by a living worker since.
+            if row.status == Status.PROCESSING and row.worker_id in dead:
+                counts = Counts(row.errors, row.crashes, row.max_attempts)
+                lost = WorkerLost(row.worker_id)
+                decisions[Fence(row.id, row.attempt)] = decide(lost, counts, self._policy, 0)
+        return settle(connection, decisions, use_outbox=self._use_outbox)

@@ -1,0 +1,127 @@
+"""The one way out of PROCESSING: every outcome of every attempt is written here."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, bindparam, select, update
+
+from src.contract import FINAL, Status
+from src.decision import Decision, heed_cancel
+from src.store.attempts import Fence
+from src.store.dialect import now, upsert
+from src.store.tables import ATTEMPTS, OUTBOX, TASKS
+
+_WRITE = (
+    update(TASKS)
+    .where(TASKS.c.id == bindparam("task_id"))
+    .values(
+        {
+            name: bindparam(f"new_{name}")
+            for name in (
+                "status",
+                "errors",
+                "crashes",
+                "run_at",
+                "worker_id",
+                "started_at",
+                "completed_at",
+                "result",
+                "error",
+                "updated_at",
+            )
+        }
+    )
+)
+
+
+def lock_tasks(task_ids: Sequence[str]) -> Select[Any]:
+    """Select the rows of these tasks under lock, in the order of their ids.
+
+    By primary key whatever the optimizer thinks: it scans a small table, and a scan waits for
+    the locks of strangers.
+    """
+    return (
+        select(TASKS)
+        .with_hint(TASKS, "FORCE INDEX (PRIMARY)", "mysql")
+        .where(TASKS.c.id.in_(sorted(task_ids)))
+        .order_by(TASKS.c.id)
+        .with_for_update()
+    )
+
+
+def settle(
+    connection: Connection, decisions: Mapping[Fence, Decision], *, use_outbox: bool
+) -> dict[Fence, Status]:
+    """Write what was decided, in the caller's transaction.
+
+    An attempt that is not the current one, or no longer PROCESSING, changes nothing.
+
+    Returns:
+        The status that each task got, for the attempts that were current.
+    """
+    if not decisions:
+        return {}
+    by_id = {fence.task_id: fence for fence in decisions}
+    rows = [
+        row
+        for row in connection.execute(lock_tasks(list(by_id)))
+        if row.status == Status.PROCESSING and row.attempt == by_id[row.id].number
+    ]
+    if not rows:
+        return {}
+    instant = now(connection)
+    taken = {
+        row.id: heed_cancel(decisions[by_id[row.id]])
+        if row.cancel_requested
+        else decisions[by_id[row.id]]
+        for row in rows
+    }
+    connection.execute(_WRITE, [_task(row, taken[row.id], instant) for row in rows])
+    ledger = [_entry(row, taken[row.id], instant) for row in rows if taken[row.id].ledger]
+    if ledger:
+        upsert(connection, ATTEMPTS, ledger)
+    promises = [
+        {"task_id": row.id, "due_at": _due(taken[row.id], instant), "handed": False}
+        for row in rows
+        if taken[row.id].status is Status.PENDING
+    ]
+    if promises and use_outbox:
+        upsert(connection, OUTBOX, promises)
+    return {by_id[row.id]: taken[row.id].status for row in rows}
+
+
+def _due(decision: Decision, instant: datetime) -> datetime:
+    # To the millisecond like the column, so that outbox and task stay equal.
+    return instant + timedelta(milliseconds=round(decision.delay_seconds * 1000))
+
+
+def _task(row: Row[Any], decision: Decision, instant: datetime) -> dict[str, Any]:
+    final = decision.status in FINAL
+    return {
+        "task_id": row.id,
+        "new_status": decision.status,
+        "new_errors": row.errors + decision.more_errors,
+        "new_crashes": row.crashes + decision.more_crashes,
+        "new_run_at": row.run_at if final else _due(decision, instant),
+        "new_worker_id": row.worker_id if final else None,
+        "new_started_at": row.started_at if final else None,
+        "new_completed_at": instant if final else None,
+        "new_result": decision.result,
+        # A give-back says nothing new of the task itself.
+        "new_error": row.error if decision.ledger == "released" else decision.error,
+        "new_updated_at": instant,
+    }
+
+
+def _entry(row: Row[Any], decision: Decision, instant: datetime) -> dict[str, Any]:
+    return {
+        "task_id": row.id,
+        "attempt": row.attempt,
+        "worker_id": row.worker_id,
+        "started_at": row.started_at,
+        "finished_at": instant,
+        "outcome": decision.ledger,
+        "error": decision.error,
+        "traceback": decision.traceback,
+    }

@@ -1,0 +1,156 @@
+"""The life of a task as statements: claim, finish. Each method is one transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, select, update
+
+from src.contract import PRIORITIES, Status
+from src.decision import Counts, Decision
+from src.store.attempts import Attempt, Fence
+from src.store.dialect import delete_by_id, now
+from src.store.settle import lock_tasks, settle
+from src.store.tables import TASKS, WORKERS
+
+
+class LeaseLost(Exception):
+    """This worker's row is gone: it was taken for dead, and its tasks were taken away."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What came of a claim. Ids in neither field need no work any more, or not from us."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
+
+
+class TaskStore:
+    """What the worker does with tasks. ``use_outbox`` is False where there is no broker."""
+
+    def __init__(self, engine: Engine, types: Sequence[str], *, use_outbox: bool) -> None:
+        self._engine = engine
+        self._types = list(types)
+        self._use_outbox = use_outbox
+
+    def claim(self, worker_id: str, task_ids: Sequence[str], *, take_suspect: bool) -> Claim:
+        """Make those tasks PROCESSING that are PENDING, due and of our types.
+
+        No ``SKIP LOCKED`` here: locked is not deleted. Being due is looked at in the row and is
+        not a condition, for the same reason. With ``take_suspect`` one task that has cost a
+        worker before may be among them, otherwise none.
+
+        Raises:
+            LeaseLost: the worker must start over under a new id.
+        """
+        with self._engine.begin() as connection:
+            _hold_lease(connection, worker_id)
+            instant = now(connection)
+            rows = connection.execute(lock_tasks(list(set(task_ids)))).all()
+            wanted = [
+                row
+                for row in rows
+                if row.status == Status.PENDING
+                and row.run_at <= instant
+                and row.type in self._types
+            ]
+            attempts = self._start(connection, worker_id, _pick(wanted, take_suspect))
+        return Claim(attempts, set(task_ids) - {row.id for row in rows})
+
+    def claim_overdue(
+        self, worker_id: str, limit: int, overdue_seconds: float, *, take_suspect: bool
+    ) -> list[Attempt]:
+        """Claim what should have been running for so long: high before low, oldest first.
+
+        The tasks' outbox rows go in the same transaction, since nothing needs to be published
+        for them any more.
+
+        Raises:
+            LeaseLost: the worker must start over under a new id.
+        """
+        with self._engine.begin() as connection:
+            _hold_lease(connection, worker_id)
+            due = now(connection) - timedelta(seconds=overdue_seconds)
+            rows: list[Row[Any]] = []
+            for priority in sorted(PRIORITIES.values()):
+                query = (
+                    select(TASKS)
+                    .with_hint(TASKS, "FORCE INDEX (tasks_due)", "mysql")
+                    .where(
+                        TASKS.c.status == Status.PENDING,
+                        TASKS.c.priority == priority,
+                        TASKS.c.run_at <= due,
+                        TASKS.c.type.in_(self._types),
+                    )
+                    .order_by(TASKS.c.run_at)
+                    .limit(limit - len(rows))
+                    .with_for_update(skip_locked=True)
+                )
+                if not take_suspect:
+                    query = query.where(TASKS.c.crashes == 0)
+                found = _pick(connection.execute(query).all(), take_suspect)
+                rows += found
+                take_suspect = take_suspect and not any(row.crashes for row in found)
+                if len(rows) == limit:
+                    break
+            attempts = self._start(connection, worker_id, rows)
+            if attempts and self._use_outbox:
+                delete_by_id(connection, [row.id for row in rows])
+        return attempts
+
+    def finish(self, decisions: Mapping[Fence, Decision]) -> dict[Fence, Status]:
+        """Write decisions; return the new status of those whose attempt was still current."""
+        with self._engine.begin() as connection:
+            return settle(connection, decisions, use_outbox=self._use_outbox)
+
+    def _start(
+        self, connection: Connection, worker_id: str, rows: Sequence[Row[Any]]
+    ) -> list[Attempt]:
+        if not rows:
+            return []
+        instant = now(connection)
+        connection.execute(
+            update(TASKS)
+            .where(TASKS.c.id.in_(sorted(row.id for row in rows)))
+            .values(
+                status=Status.PROCESSING,
+                attempt=TASKS.c.attempt + 1,
+                worker_id=worker_id,
+                started_at=instant,
+                updated_at=instant,
+            )
+        )
+        return [_attempt(row, worker_id) for row in rows]
+
+
+def _hold_lease(connection: Connection, worker_id: str) -> None:
+    """Keep our own row in place until the claim is committed: who buries us waits for it."""
+    held = connection.scalar(
+        select(WORKERS.c.id).where(WORKERS.c.id == worker_id).with_for_update(read=True)
+    )
+    if held is None:
+        raise LeaseLost(worker_id)
+
+
+def _pick(rows: Sequence[Row[Any]], take_suspect: bool) -> list[Row[Any]]:
+    """Leave out the tasks that cost a worker before, but for one if that is wanted.
+
+    So a poisonous task takes no others with it more than once.
+    """
+    suspects = [row for row in rows if row.crashes > 0]
+    left_out = {row.id for row in (suspects[1:] if take_suspect else suspects)}
+    return [row for row in rows if row.id not in left_out]
+
+
+def _attempt(row: Row[Any], worker_id: str) -> Attempt:
+    return Attempt(
+        fence=Fence(row.id, row.attempt + 1),
+        worker_id=worker_id,
+        type=row.type,
+        title=row.title,
+        description=row.description,
+        details=row.details,
+        counts=Counts(row.errors, row.crashes, row.max_attempts),
+    )
