@@ -1,0 +1,178 @@
+"""The commands behind ``./dev``: start the system here, test it, check the code."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.local.broker import BrokerServer
+from tests.local.database import DatabaseServer
+from tests.local.servers import Server, ServerError
+from tests.local.services import ROOT, LocalStack
+
+DATA = ROOT / ".data"
+_WHOLE_SYSTEM = ("pytest", "-c", "tests/pyproject.toml", "--rootdir", ".")
+SERVICES = ("api-service", "worker-service")
+CURL = """curl -s {url}/api/tasks -H 'Content-Type: application/json' \\
+     -d '{{"title": "Hello", "description": "My first task"}}'"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="./dev", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    start_ = commands.add_parser("start", help="run API and worker on SQLite, no servers needed")
+    start_.add_argument("--real", action="store_true", help="on RabbitMQ and MariaDB of their own")
+    test_ = commands.add_parser("test", help="run the tests that can run here")
+    kind = test_.add_mutually_exclusive_group()
+    kind.add_argument("--real", action="store_true", help="fail where the servers are missing")
+    kind.add_argument("--compose", action="store_true", help="the Compose stack (needs Docker)")
+    test_.add_argument("pytest", nargs="*", help="passed on to the whole system's tests")
+    commands.add_parser("check", help="lint, format, types")
+    commands.add_parser("lock", help="resolve the requirements anew")
+    arguments = parser.parse_args()
+    # Like Ctrl-C, so that children are stopped on either.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        match arguments.command:
+            case "start":
+                return start(real=arguments.real)
+            case "test" if arguments.compose:
+                return run(
+                    "pytest", "-c", "tests/pyproject.toml", "tests/compose", *arguments.pytest
+                )
+            case "test":
+                return test(real=arguments.real, selection=arguments.pytest)
+            case "lock":
+                return lock()
+            case _:
+                return check()
+    except ServerError as error:
+        print(f"dev: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def start(*, real: bool) -> int:
+    """Run the system until Ctrl-C."""
+    with ExitStack() as stack:
+        database_url, broker_url = f"sqlite:///{DATA / 'tasks.db'}", ""
+        if real:
+            if missing := _missing():
+                raise ServerError("; ".join(missing))
+            print("dev: starting MariaDB and RabbitMQ of our own (their data stays in .data)")
+            database, broker = stack.enter_context(_servers(DATA / "real"))
+            database_url = database.ensure_database("tasks", ROOT / "db/init.sql")
+            broker_url = broker.create_vhost("tasks")
+        port = int(os.environ.get("API_PORT", "8000"))
+        wanted = {k: v for k, v in os.environ.items() if k in _SETTINGS}
+        system = LocalStack(database_url, broker_url, port=port, settings=wanted)
+        stack.callback(system.stop)
+        system.start_api()
+        system.start_worker()
+        print(f"\nAPI on {system.url}, Swagger UI on {system.url}/docs. Try:\n")
+        print(CURL.format(url=system.url))
+        print(f"\nand then curl -s {system.url}/api/tasks/<task_id>. Ctrl-C stops everything.\n")
+        sys.stdout.flush()
+        while all(service.runs() for service in system.services):
+            signal.sigtimedwait([signal.SIGCHLD], 1)
+        raise ServerError("a service has ended, see above")
+
+
+def test(*, real: bool, selection: list[str]) -> int:
+    """Run each service's tests and the whole system's, each in a process of its own."""
+    missing = _missing()
+    if missing and real:
+        raise ServerError("; ".join(missing))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tasks-")))
+        settings = {}
+        if not missing:
+            database, broker = stack.enter_context(_servers(folder))
+            settings = {"TEST_SERVERS": str(folder)}
+        failed = []
+        for service in SERVICES:
+            if not missing:
+                name = f"tasks_{service.split('-')[0]}"
+                settings["TEST_DATABASE_URL"] = database.create_database(name, ROOT / "db/init.sql")
+                settings["TEST_BROKER_URL"] = broker.create_vhost(name)
+            if not selection and run("pytest", cwd=service, **settings):
+                failed.append(service)
+        if run(*_WHOLE_SYSTEM, *(selection or ["tests"]), **settings):
+            failed.append("tests")
+    if missing:
+        print("\ndev: LEFT OUT, so this says nothing of MySQL, RabbitMQ and outages:")
+        for sentence in missing:
+            print(f"dev: {sentence}")
+    print(f"dev: {'FAILED: ' + ', '.join(failed) if failed else 'all tests passed'}")
+    return 1 if failed else 0
+
+
+def check() -> int:
+    """Lint, formatting and types of everything; all is reported before it fails."""
+    failed = False
+    for service in SERVICES:
+        failed |= run("ruff", "check", cwd=service) != 0
+        failed |= run("ruff", "format", "--check", cwd=service) != 0
+        failed |= run("mypy", cwd=service) != 0
+    failed |= run("ruff", "check", "--config", "tests/pyproject.toml", "tests") != 0
+    failed |= run("ruff", "format", "--check", "--config", "tests/pyproject.toml", "tests") != 0
+    failed |= run("mypy", "--config-file", "tests/pyproject.toml", "tests") != 0
+    return 1 if failed else 0
+
+
+def lock() -> int:
+    """Write the three lock files from what the projects ask for; one version of each package."""
+    api = "api-service/requirements.txt"
+    jobs = [
+        ["api-service/pyproject.toml", "--extra", "test", "-o", api],
+        ["worker-service/pyproject.toml", "-c", api, "-o", "worker-service/requirements.txt"],
+        ["tests/requirements.in", "-c", api, "-o", "tests/requirements.txt"],
+    ]
+    options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"]
+    style = ["--quiet", "--no-header", "--no-annotate"]
+    return max(run("uv", "pip", "compile", *options, *style, *job) for job in jobs)
+
+
+def run(tool: str, *arguments: str, cwd: str = ".", **environment: str) -> int:
+    """Run a tool of the virtual environment; return its exit code."""
+    command = [str(Path(sys.executable).parent / tool), *arguments]
+    return subprocess.run(command, cwd=ROOT / cwd, env={**os.environ, **environment}).returncode
+
+
+@contextmanager
+def _servers(folder: Path) -> Iterator[tuple[DatabaseServer, BrokerServer]]:
+    with DatabaseServer(folder / "database") as database, BrokerServer(folder / "broker") as broker:
+        yield database, broker
+
+
+def _missing() -> list[str]:
+    kinds: tuple[type[Server], ...] = (DatabaseServer, BrokerServer)
+    return [sentence for kind in kinds if (sentence := kind.available())]
+
+
+#: What of the developer's environment goes to the services; addresses are ours.
+_SETTINGS = (
+    "QUEUE_TYPE",
+    "WORK_SECONDS",
+    "WORK_LOG",
+    "WORKER_CONCURRENCY",
+    "WORKER_PREFETCH",
+    "LEASE_SECONDS",
+    "FALLBACK_SECONDS",
+    "MAX_ATTEMPTS",
+    "RETRY_BASE_SECONDS",
+    "RETRY_MAX_SECONDS",
+    "SHUTDOWN_GRACE_SECONDS",
+    "MAX_BODY_BYTES",
+    "LOG_FORMAT",
+    "LOG_LEVEL",
+)
+
+if __name__ == "__main__":
+    sys.exit(main())
