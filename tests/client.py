@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from sqlalchemy import create_engine, text
 
 from tests.local.servers import wait_until
@@ -17,7 +17,7 @@ class Client:
     """Submits and follows tasks over HTTP."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=10)
+        self._http = httpx2.Client(base_url=url, timeout=10)
 
     def submit(self, title: str = "A task", **metadata: Any) -> str:
         """Submit a task; the keywords are its metadata. It must be taken."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 
 from tests.conftest import System
@@ -64,7 +64,7 @@ def test_a_read_only_database_under_running_tasks_disturbs_nobody(
 
     database.sql("SET GLOBAL read_only = 1")
     try:
-        assert httpx.post(f"{system.stack.url}/api/tasks", json=BODY).status_code == 503
+        assert httpx2.post(f"{system.stack.url}/api/tasks", json=BODY).status_code == 503
         away_until = time.monotonic() + 6
         wait_until(lambda: time.monotonic() > away_until, 10, "the outage to last")
     finally:
@@ -81,9 +81,9 @@ def test_without_the_database_requests_get_503_in_time(
         outage()
 
         answers = [
-            httpx.post(f"{system.stack.url}/api/tasks", json=BODY, timeout=8),
-            httpx.get(f"{system.stack.url}/api/tasks/{task_id}", timeout=8),
-            httpx.get(f"{system.stack.url}/health/ready", timeout=8),
+            httpx2.post(f"{system.stack.url}/api/tasks", json=BODY, timeout=8),
+            httpx2.get(f"{system.stack.url}/api/tasks/{task_id}", timeout=8),
+            httpx2.get(f"{system.stack.url}/health/ready", timeout=8),
         ]
 
         assert [answer.status_code for answer in answers] == [503, 503, 503]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Self
 
-import httpx
+import httpx2
 
 from tests.local.servers import HOST, ServerError, free_port, wait_until
 
@@ -117,8 +117,8 @@ class LocalStack:
             if not api.runs():
                 raise ServerError(f"api-service ended while starting\n{api.output()[-2000:]}")
             try:
-                return httpx.get(url, timeout=2).status_code == 200
-            except httpx.HTTPError:
+                return httpx2.get(url, timeout=2).status_code == 200
+            except httpx2.HTTPError:
                 return False
 
         wait_until(answers, START_SECONDS, f"the API to answer on {url}")

@@ -1,0 +1,158 @@
+"""The statements of the relay on a real MySQL or MariaDB, where locks are what matters."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text, update
+from sqlalchemy.exc import IntegrityError
+
+from src.db.database import Database
+from src.models.tables import Outbox, Task
+from src.services.outbox import delete_promises, lock_due
+from src.services.writer import NewTask, insert_tasks
+
+
+def _store(database: Database, count: int, *, overdue_seconds: float = 0) -> list[str]:
+    """Store tasks whose outbox rows nobody was handed."""
+    ids = [f"00000000-0000-7000-8000-{number:012d}" for number in range(count)]
+    tasks = [NewTask(task_id, "t", "d", None, "simulate", 1) for task_id in ids]
+    database.write(lambda connection: insert_tasks(connection, tasks, promise_delivery=True))
+    with database.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE outbox SET handed = 0, due_at = due_at - INTERVAL :seconds SECOND"),
+            {"seconds": overdue_seconds},
+        )
+    return ids
+
+
+def _left(database: Database) -> int:
+    with database.engine.begin() as connection:
+        return int(connection.scalar(text("SELECT COUNT(*) FROM outbox")) or 0)
+
+
+def test_a_task_and_its_promise_are_stored_together_or_not_at_all(real_database: Database) -> None:
+    task = NewTask("00000000-0000-7000-8000-000000000001", "t", "d", None, "simulate", 1)
+    with real_database.engine.begin() as connection:
+        connection.execute(text("INSERT INTO outbox VALUES (:id, NOW(3), 0)"), {"id": task.task_id})
+
+    with pytest.raises(IntegrityError, match="outbox"):
+        real_database.write(
+            lambda connection: insert_tasks(connection, [task], promise_delivery=True)
+        )
+
+    with real_database.engine.begin() as connection:
+        assert connection.scalar(text("SELECT COUNT(*) FROM tasks")) == 0
+
+
+def test_two_relays_share_the_due_rows_and_do_not_deadlock(real_database: Database) -> None:
+    for _ in range(10):
+        _store(real_database, 40)
+
+        def relay(_number: int) -> int:
+            sent = 0
+            while True:
+                with real_database.engine.begin() as connection:
+                    messages = lock_due(connection, 5)
+                    delete_promises(connection, messages)
+                if not messages:
+                    return sent
+                sent += len(messages)
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sum(pool.map(relay, range(2))) == 40
+        assert _left(real_database) == 0
+        with real_database.engine.begin() as connection:
+            connection.execute(text("DELETE FROM tasks"))
+
+
+def test_deleting_touches_no_row_that_somebody_else_has_locked(real_database: Database) -> None:
+    _store(real_database, 6)
+
+    with real_database.engine.begin() as first:
+        held = lock_due(first, 3)
+        with real_database.engine.begin() as second:
+            others = lock_due(second, 10)
+            delete_promises(second, others)
+
+    assert len(held) == 3
+    assert len(others) == 3
+    assert _left(real_database) == 3
+
+
+def test_a_promise_made_anew_meanwhile_is_kept(real_database: Database) -> None:
+    [task_id] = _store(real_database, 1)
+    with real_database.engine.begin() as connection:
+        [message] = lock_due(connection, 1)
+    later = message.due_at + timedelta(seconds=60)
+    with real_database.engine.begin() as connection:
+        connection.execute(update(Outbox).values(due_at=later))
+
+    real_database.write(lambda connection: delete_promises(connection, [message]))
+
+    assert message.task_id == task_id
+    assert _left(real_database) == 1
+
+
+def test_what_a_relay_was_handed_is_left_to_it_until_it_is_overdue(real_database: Database) -> None:
+    _store(real_database, 1)
+    for overdue, expected in ((4, 0), (6, 1)):
+        with real_database.engine.begin() as connection:
+            connection.execute(
+                text("UPDATE outbox SET handed = 1, due_at = NOW(3) - INTERVAL :s SECOND"),
+                {"s": overdue},
+            )
+            assert len(lock_due(connection, 10)) == expected
+
+
+def test_a_task_that_needs_no_message_any_more_is_marked(real_database: Database) -> None:
+    _store(real_database, 1)
+    with real_database.engine.begin() as connection:
+        connection.execute(update(Task).values(status="CANCELLED"))
+
+        [message] = lock_due(connection, 10)
+
+    assert message.type == ""
+
+
+def test_the_longest_due_come_by_the_index_without_a_sort(real_database: Database) -> None:
+    _store(real_database, 300, overdue_seconds=60)
+
+    with real_database.engine.begin() as connection, _plans(connection) as plans:
+        lock_due(connection, 200)
+
+    [plan] = [row for row in plans if row["table"] == "outbox"]
+    assert plan["key"] == "outbox_due"
+    assert "filesort" not in (plan["Extra"] or "")
+
+
+def test_the_delete_reads_the_outbox_by_its_key(real_database: Database) -> None:
+    _store(real_database, 6)
+
+    with real_database.engine.begin() as connection:
+        messages = lock_due(connection, 3)
+        with _plans(connection) as plans:
+            delete_promises(connection, messages)
+
+    [plan] = [row for row in plans if row["table"] == "o"]
+    assert (plan["type"], plan["key"]) == ("eq_ref", "PRIMARY")
+
+
+@contextmanager
+def _plans(connection: Connection) -> Iterator[list[dict[str, Any]]]:
+    """Collect the plan of each statement, explained just before it runs."""
+    plans: list[dict[str, Any]] = []
+
+    def explain(_c: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        cursor.execute(f"EXPLAIN FORMAT=TRADITIONAL {statement}", parameters)
+        names = [column[0] for column in cursor.description]
+        plans.extend(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+
+    event.listen(connection, "before_cursor_execute", explain)
+    try:
+        yield plans
+    finally:
+        event.remove(connection, "before_cursor_execute", explain)

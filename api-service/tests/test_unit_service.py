@@ -1,0 +1,184 @@
+"""The service around the routes: settings, description, first use, schema."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import create_engine, text
+
+from src.config import Settings, SettingsError, load_settings
+
+SERVICE = Path(__file__).resolve().parents[1]
+Submit = Callable[..., httpx2.Response]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("API_PORT", "http", ["API_PORT", "'http'", "API_PORT=8000"]),
+        ("API_PORT", "70000", ["API_PORT", "'70000'"]),
+        ("QUEUE_TYPE", "stream", ["QUEUE_TYPE", "'stream'", "QUEUE_TYPE=classic"]),
+        ("DATABASE_URL", "postgresql://u:secret@h/db", ["DATABASE_URL", "mysql+pymysql://"]),
+        ("DATABASE_URL", "secret", ["DATABASE_URL"]),
+        ("BROKER_URL", "http://u:secret@h", ["BROKER_URL", "amqp://"]),
+        ("BROKER_URL", "amqp://u:secret@h", ["BROKER_URL", "SQLite"]),
+        ("MAX_BODY_BYTES", "-1", ["MAX_BODY_BYTES"]),
+        ("LOG_FORMAT", "xml", ["LOG_FORMAT", "LOG_FORMAT=text"]),
+    ],
+)
+def test_a_bad_setting_is_one_line_that_names_it_and_keeps_secrets(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: list[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    line = str(caught.value)
+    assert "\n" not in line
+    assert all(word in line for word in words)
+    assert "secret" not in line
+
+
+def test_an_empty_setting_is_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_PORT", "")
+
+    assert load_settings().api_port == 8000
+
+
+@pytest.mark.parametrize("command", [["-m", "src.main"], ["-m", "uvicorn", "src.main:app"]])
+def test_a_bad_setting_stops_the_service_with_that_line(command: list[str]) -> None:
+    environment = {"PATH": os.environ["PATH"], "API_PORT": "none"}
+
+    ended = subprocess.run(
+        [sys.executable, *command],
+        cwd=SERVICE,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("api-service: API_PORT: ")
+    assert "Traceback" not in ended.stderr
+
+
+def test_importing_the_application_starts_nothing() -> None:
+    code = "import src.main, threading; print(threading.active_count(), 'app' in vars(src.main))"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=SERVICE, capture_output=True, text=True, timeout=30
+    )
+
+    assert ended.stdout.split() == ["1", "False"]
+
+
+def test_many_first_requests_at_once_start_it_once(app: FastAPI, submit: Submit) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: submit().status_code, range(32)))
+
+    assert answers == [202] * 32
+
+
+def test_another_schema_is_refused_with_a_line_to_act_on(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    with create_engine(url).begin() as connection:
+        connection.execute(text("CREATE TABLE tasks (id VARCHAR(36) PRIMARY KEY, title TEXT)"))
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "src.main"],
+        cwd=SERVICE,
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": url, "API_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+    line = ended.stderr.splitlines()[-1]
+    assert ended.returncode == 1
+    assert "table 'tasks' has no column" in line
+    assert "docker compose down --volumes" in line
+
+
+# --- the description ------------------------------------------------------------------------------
+
+
+def _operations(client: TestClient) -> list[tuple[str, dict[str, Any]]]:
+    paths = client.get("/openapi.json").json()["paths"]
+    return [(path, operation) for path, item in paths.items() for operation in item.values()]
+
+
+def test_every_operation_is_tagged_named_and_tells_its_errors(client: TestClient) -> None:
+    for path, operation in _operations(client):
+        assert operation["tags"], path
+        assert operation["operationId"].isidentifier()
+        assert "422" not in operation["responses"]
+        for status, response in operation["responses"].items():
+            content = response["content"]
+            if status.startswith(("4", "5")):
+                example = content["application/problem+json"]["example"]
+                assert example["status"] == int(status)
+
+
+def test_the_statuses_of_a_submission_are_described(client: TestClient) -> None:
+    responses = dict(_operations(client))["/api/tasks"]["responses"]
+
+    assert set(responses) == {"202", "400", "408", "413", "415", "500", "503"}
+
+
+def test_the_example_of_a_submission_is_accepted_as_it_stands(client: TestClient) -> None:
+    description = client.get("/openapi.json").json()
+    [example] = description["components"]["schemas"]["SubmitTask"]["examples"]
+
+    assert client.post("/api/tasks", json=example).status_code == 202
+
+
+def test_every_reference_of_the_description_leads_somewhere(client: TestClient) -> None:
+    description = client.get("/openapi.json").json()
+    known = description["components"]["schemas"]
+
+    for part in json.dumps(description).split('"$ref": "#/components/schemas/')[1:]:
+        assert part.split('"')[0] in known
+
+
+def test_the_documentation_loads_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/docs")
+
+    assert page.status_code == 200
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    for asset in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"):
+        assert client.get(f"/static-offline-docs/{asset}").status_code == 200
+
+
+# --- health ---------------------------------------------------------------------------------------
+
+
+def test_without_a_broker_it_is_ready(client: TestClient) -> None:
+    ready = client.get("/health/ready").json()
+
+    assert ready == {"status": "ok", "database": "connected", "broker": "none"}
+
+
+def test_without_a_database_it_lives_and_is_not_ready(tmp_path: Path) -> None:
+    from src.main import create_app
+
+    app = create_app(Settings(database_url="mysql://nobody:x@127.0.0.1:1/none", broker_url=""))
+    client = TestClient(app, raise_server_exceptions=False)
+
+    assert client.get("/health/live").status_code == 200
+    ready = client.get("/health/ready")
+    assert ready.status_code == 503
+    assert ready.headers["Retry-After"]
+    assert "nobody" not in ready.text
+    app.state.close()
