@@ -1,0 +1,351 @@
+"""The statements of the worker on every database."""
+
+import threading
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from conftest import POLICY, Bench, workers
+from sqlalchemy import event, select
+
+from src.contract import Status
+from src.decision import Counts, Decision, Failure, Released, Success, decide
+from src.store.attempts import Fence
+from src.store.leases import Load
+from src.store.settle import lock_tasks
+from src.store.tables import ATTEMPTS, OUTBOX, TASKS
+from src.store.tasks import LeaseLost, _hold_lease
+
+COMPLETE = decide(Success({"n": 1}), Counts(0, 0), POLICY, 0)
+RETRY = decide(Failure("boo", "trace"), Counts(0, 0), POLICY, 0)
+RELEASE = decide(Released("stop"), Counts(0, 0), POLICY, 0)
+
+# --- claim ----------------------------------------------------------------------------------------
+
+
+def claim(bench: Bench, *ids: str, take_suspect: bool = True) -> set[str]:
+    claimed = bench.tasks.claim(bench.worker_id, ids, take_suspect=take_suspect)
+    return {attempt.fence.task_id for attempt in claimed.attempts}
+
+
+def test_a_claim_makes_the_task_processing_and_counts_the_attempt(bench: Bench) -> None:
+    task_id = bench.add(attempt=4, details={"n": 1})
+
+    [attempt] = bench.tasks.claim(bench.worker_id, [task_id], take_suspect=True).attempts
+
+    row = bench.task(task_id)
+    assert attempt.fence == (task_id, 5)
+    assert attempt.details == {"n": 1}
+    assert (row.status, row.attempt, row.worker_id) == ("PROCESSING", 5, bench.worker_id)
+    assert row.started_at is not None
+
+
+def test_a_claim_takes_from_a_list_what_is_to_be_run(bench: Bench) -> None:
+    wanted = [bench.add() for _ in range(3)]
+    unwanted = [
+        bench.running(),
+        bench.add(status=Status.COMPLETED),
+        bench.add(status=Status.CANCELLED),
+        bench.add(due_in_seconds=60),
+        bench.add(type="other"),
+    ]
+
+    assert claim(bench, *wanted, *unwanted, wanted[0]) == set(wanted)
+
+
+def test_a_claim_tells_what_is_missing_from_what_is_settled(bench: Bench) -> None:
+    settled, gone = bench.add(status=Status.COMPLETED), str(uuid.uuid4())
+
+    claimed = bench.tasks.claim(bench.worker_id, [settled, gone], take_suspect=True)
+
+    assert claimed.missing == {gone}
+
+
+def test_a_worker_that_was_buried_claims_nothing(bench: Bench) -> None:
+    task_id = bench.add()
+
+    with pytest.raises(LeaseLost):
+        bench.tasks.claim("buried", [task_id], take_suspect=True)
+
+    assert bench.task(task_id).status == "PENDING"
+
+
+def test_of_suspects_one_at_a_time_is_claimed(bench: Bench) -> None:
+    suspects = [bench.add(crashes=1) for _ in range(3)]
+    innocent = bench.add()
+
+    assert claim(bench, *suspects, innocent, take_suspect=False) == {innocent}
+    assert len(claim(bench, *suspects)) == 1
+
+
+# --- the poller's claim ---------------------------------------------------------------------------
+
+
+def poll(bench: Bench, limit: int = 9, overdue: float = 10, *, suspect: bool = True) -> list[str]:
+    attempts = bench.tasks.claim_overdue(bench.worker_id, limit, overdue, take_suspect=suspect)
+    return [attempt.fence.task_id for attempt in attempts]
+
+
+def test_a_poll_takes_the_overdue_high_before_low_and_oldest_first(bench: Bench) -> None:
+    low_old = bench.add(priority=2, due_in_seconds=-90)
+    normal_new = bench.add(priority=1, due_in_seconds=-20)
+    normal_old = bench.add(priority=1, due_in_seconds=-80)
+    high = bench.add(priority=0, due_in_seconds=-11)
+    bench.add(priority=0, due_in_seconds=-5)
+    bench.add(type="other")
+    bench.running()
+
+    assert poll(bench, limit=3) == [high, normal_old, normal_new]
+    assert poll(bench) == [low_old]
+    assert poll(bench) == []
+
+
+def test_a_poll_takes_the_promise_back(bench: Bench) -> None:
+    bench.add(outbox=True)
+    later = bench.add(outbox=True, due_in_seconds=60)
+
+    poll(bench)
+
+    assert [row.task_id for row in bench.rows(OUTBOX)] == [later]
+
+
+def test_a_poll_takes_one_suspect_and_all_the_innocent(bench: Bench) -> None:
+    suspects = [bench.add(crashes=1, due_in_seconds=-90 - n) for n in range(3)]
+    innocent = {bench.add() for _ in range(2)}
+
+    first = poll(bench)
+
+    assert len(set(first) & set(suspects)) == 1
+    assert set(first) - set(suspects) == innocent
+    assert poll(bench, suspect=False) == []
+
+
+# --- settle ---------------------------------------------------------------------------------------
+
+
+def finish(bench: Bench, task_id: str, decision: Decision, number: int = 1) -> bool:
+    return bool(bench.tasks.finish({Fence(task_id, number): decision}))
+
+
+def test_a_success_completes_the_task_and_keeps_no_ledger(bench: Bench) -> None:
+    task_id = bench.running(error="an earlier one")
+
+    assert finish(bench, task_id, COMPLETE)
+
+    row = bench.task(task_id)
+    assert (row.status, row.result, row.error) == ("COMPLETED", {"n": 1}, None)
+    assert row.completed_at is not None
+    assert bench.rows(ATTEMPTS) == []
+    assert bench.rows(OUTBOX) == []
+
+
+def test_a_retry_is_due_after_its_backoff_in_task_and_outbox_alike(bench: Bench) -> None:
+    task_id = bench.running()
+
+    finish(bench, task_id, RETRY)
+
+    row, [promise], [entry] = bench.task(task_id), bench.rows(OUTBOX), bench.rows(ATTEMPTS)
+    assert (row.status, row.errors, row.error, row.worker_id) == ("PENDING", 1, "boo", None)
+    assert timedelta(seconds=1) < row.run_at - bench.now() <= timedelta(seconds=2)
+    assert (promise.task_id, promise.due_at, promise.handed) == (task_id, row.run_at, False)
+    assert (entry.attempt, entry.outcome, entry.traceback) == (1, "error", "trace")
+
+
+def test_a_promise_that_is_still_there_is_written_over_and_no_longer_handed(bench: Bench) -> None:
+    task_id = bench.running(outbox=True)
+
+    finish(bench, task_id, RETRY)
+
+    [promise] = bench.rows(OUTBOX)
+    assert (promise.due_at, promise.handed) == (bench.task(task_id).run_at, False)
+
+
+@pytest.mark.parametrize("decision", [COMPLETE, RETRY, RELEASE])
+@pytest.mark.parametrize(
+    "now_it_is",
+    [
+        {"attempt": 2},
+        {"status": "PENDING"},
+        {"status": "COMPLETED"},
+        {"status": "CANCELLED"},
+    ],
+)
+def test_a_stale_attempt_changes_nothing(
+    bench: Bench, decision: Decision, now_it_is: dict[str, object]
+) -> None:
+    task_id = bench.running()
+    bench.change(task_id, **now_it_is)
+    before = bench.task(task_id)
+
+    assert not finish(bench, task_id, decision)
+
+    assert bench.task(task_id) == before
+    assert bench.rows(ATTEMPTS) == []
+    assert bench.rows(OUTBOX) == []
+
+
+def test_a_stale_attempt_in_a_batch_leaves_the_others_alone(bench: Bench) -> None:
+    stale, current = bench.running(attempt=2), bench.running()
+
+    settled = bench.tasks.finish({Fence(stale, 1): COMPLETE, Fence(current, 1): COMPLETE})
+
+    assert set(settled) == {Fence(current, 1)}
+    assert bench.task(stale).status == "PROCESSING"
+
+
+@pytest.mark.parametrize(
+    ("decision", "status"),
+    [(COMPLETE, "COMPLETED"), (RETRY, "CANCELLED"), (RELEASE, "CANCELLED")],
+)
+def test_every_way_out_looks_at_the_cancel_flag(
+    bench: Bench, decision: Decision, status: str
+) -> None:
+    task_id = bench.running(cancel_requested=True)
+
+    finish(bench, task_id, decision)
+
+    assert bench.task(task_id).status == status
+    assert bench.rows(OUTBOX) == []
+
+
+def test_a_batch_settles_every_kind_at_once(bench: Bench) -> None:
+    ids = [bench.running() for _ in range(3)]
+
+    bench.tasks.finish(
+        dict(zip([Fence(i, 1) for i in ids], [COMPLETE, RETRY, RELEASE], strict=True))
+    )
+
+    assert [bench.task(i).status for i in ids] == ["COMPLETED", "PENDING", "PENDING"]
+    assert [bench.task(i).errors for i in ids] == [0, 1, 0]
+    assert len(bench.rows(OUTBOX)) == 2
+
+
+# --- leases ---------------------------------------------------------------------------------------
+
+
+def test_a_beat_grows_and_tells_of_claims_and_cancels(bench: Bench) -> None:
+    task_id = bench.running(cancel_requested=True)
+    bench.running(worker_id="another")
+
+    beats = [bench.leases.beat(bench.worker_id, Load(1, 2, 3)) for _ in range(2)]
+
+    assert [beat.beats[bench.worker_id] for beat in beats if beat] == [1, 2]
+    assert beats[0] is not None
+    assert beats[0].claimed == {Fence(task_id, 1): True}
+
+
+def test_who_was_buried_is_told_with_the_next_beat(bench: Bench) -> None:
+    bench.leases.bury(bench.worker_id, 0)
+
+    assert bench.leases.beat(bench.worker_id, Load(0, 0, 0)) is None
+
+
+def test_a_burial_takes_the_tasks_away(bench: Bench) -> None:
+    dead = bench.register("dead")
+    once, thrice = bench.running(worker_id=dead), bench.running(worker_id=dead, crashes=2)
+    cancelled = bench.running(worker_id=dead, cancel_requested=True)
+    mine = bench.running()
+
+    bench.leases.bury(dead, 0)
+
+    assert (bench.task(once).status, bench.task(once).crashes) == ("PENDING", 1)
+    assert (bench.task(thrice).status, bench.task(thrice).crashes) == ("FAILED", 3)
+    assert bench.task(cancelled).status == "CANCELLED"
+    assert bench.task(mine).status == "PROCESSING"
+    assert [row.task_id for row in bench.rows(OUTBOX)] == [once]
+    assert workers(bench) == {bench.worker_id}
+
+
+def test_who_gave_a_sign_of_life_meanwhile_is_not_buried(bench: Bench) -> None:
+    alive = bench.register("alive")
+    task_id = bench.running(worker_id=alive)
+    bench.leases.beat(alive, Load(0, 0, 0))
+
+    assert bench.leases.bury(alive, 0) == {}
+
+    assert bench.task(task_id).status == "PROCESSING"
+    assert alive in workers(bench)
+
+
+def test_what_belongs_to_nobody_is_taken_away(bench: Bench) -> None:
+    orphan, mine = bench.running(worker_id="gone"), bench.running()
+
+    taken = bench.leases.take_orphans()
+
+    assert set(taken) == {Fence(orphan, 1)}
+    assert bench.task(orphan).crashes == 1
+    assert bench.task(mine).status == "PROCESSING"
+
+
+# --- locks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.real_server
+def test_a_claim_waits_for_no_strangers_row(bench: Bench) -> None:
+    strangers, mine = bench.add(), bench.add()
+
+    with bench.engine.begin() as other:
+        other.execute(lock_tasks([strangers])).all()
+
+        assert claim(bench, mine) == {mine}
+        assert finish(bench, mine, RETRY)
+
+
+@pytest.mark.real_server
+def test_a_poll_passes_over_locked_rows_and_waits_for_no_promise(bench: Bench) -> None:
+    locked, free = bench.add(outbox=True), bench.add(outbox=True)
+
+    with bench.engine.begin() as other:
+        other.execute(lock_tasks([locked])).all()
+        other.execute(select(OUTBOX).where(OUTBOX.c.task_id == locked).with_for_update()).all()
+
+        assert poll(bench) == [free]
+
+
+@pytest.mark.real_server
+def test_a_burial_waits_for_a_claim_that_is_under_way(bench: Bench) -> None:
+    task_id = bench.add()
+    claimed, committed = threading.Event(), threading.Event()
+    buried: list[int] = []
+
+    def bury() -> None:
+        claimed.wait(5)
+        buried.append(len(bench.leases.bury(bench.worker_id, 0)))
+
+    thread = threading.Thread(target=bury)
+    thread.start()
+    with bench.engine.begin() as connection:
+        _hold_lease(connection, bench.worker_id)
+        connection.execute(
+            TASKS.update()
+            .where(TASKS.c.id == task_id)
+            .values(status="PROCESSING", attempt=1, worker_id=bench.worker_id)
+        )
+        claimed.set()
+        committed.wait(0.5)
+        assert buried == []
+    thread.join(5)
+
+    assert buried == [1]
+    assert bench.task(task_id).crashes == 1
+
+
+@pytest.mark.real_server
+def test_a_poll_is_ordered_by_the_index_without_a_sort(bench: Bench) -> None:
+    for _ in range(200):
+        bench.add()
+    plans: list[dict[str, Any]] = []
+
+    def explain(_c: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "SKIP LOCKED" in statement:
+            cursor.execute(f"EXPLAIN FORMAT=TRADITIONAL {statement}", parameters)
+            names = [column[0] for column in cursor.description]
+            plans.extend(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+
+    event.listen(bench.engine, "before_cursor_execute", explain)
+    poll(bench, limit=20)
+
+    assert plans
+    assert all(plan["key"] == "tasks_due" for plan in plans)
+    assert all("filesort" not in str(plan["Extra"]) for plan in plans)

@@ -1,0 +1,263 @@
+"""The parts of the worker that need no server."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from conftest import POLICY
+from sqlalchemy.exc import DataError, OperationalError
+
+from src.config import SettingsError, load_settings
+from src.consumers import Claimed, Delivery
+from src.consumers.inbox import Inbox
+from src.contract import Status
+from src.decision import Counts, Decision, Failure, Outcome, Stopped, Success
+from src.executor import Executor, Finished
+from src.finisher import Finisher
+from src.handlers import Context
+from src.handlers.simulate import Plan, make_simulate
+from src.rescue import DeathWatch
+from src.store.attempts import Attempt, Fence
+
+# --- who is dead ----------------------------------------------------------------------------------
+
+
+def observe(watch: DeathWatch, *sweeps: tuple[float, dict[str, int]]) -> list[dict[str, int]]:
+    return [watch.observe(beats, at) for at, beats in sweeps]
+
+
+def test_a_beat_that_stands_still_for_a_lease_is_a_death() -> None:
+    sweeps = [(float(at), {"a": 7}) for at in range(0, 16, 3)]
+
+    seen = observe(DeathWatch(15), *sweeps)
+
+    assert seen == [{}, {}, {}, {}, {}, {"a": 7}]
+
+
+def test_a_beat_that_grows_is_life() -> None:
+    sweeps = [(float(at), {"a": at // 6}) for at in range(0, 60, 3)]
+
+    assert not any(observe(DeathWatch(15), *sweeps))
+
+
+def test_a_late_sweep_begins_the_count_anew() -> None:
+    seen = observe(
+        DeathWatch(15), (0, {"a": 7}), (3, {"a": 7}), (18, {"a": 7}), (21, {"a": 7}), (24, {"a": 7})
+    )
+
+    assert not any(seen)
+
+
+def test_a_failed_sweep_begins_the_count_anew() -> None:
+    watch = DeathWatch(15)
+    observe(watch, *[(float(at), {"a": 7}) for at in range(0, 13, 3)])
+
+    watch.restart()
+
+    assert watch.observe({"a": 7}, 15) == {}
+
+
+def test_one_dead_among_the_living_is_told_apart() -> None:
+    sweeps = [(float(at), {"dead": 1, "alive": at}) for at in range(0, 19, 3)]
+
+    assert observe(DeathWatch(15), *sweeps)[-1] == {"dead": 1}
+
+
+# --- the inbox ------------------------------------------------------------------------------------
+
+
+def test_the_important_goes_first_and_then_the_earlier() -> None:
+    inbox = Inbox()
+    inbox.begin(1)
+    inbox.put(Delivery(name, 1, 1, p) for name, p in [("a", 4), ("b", 8), ("c", 4), ("d", 1)])
+
+    assert [delivery.task_id for delivery in inbox.take(3)] == ["b", "a", "c"]
+    assert len(inbox) == 1
+
+
+def test_what_another_channel_delivered_is_dropped() -> None:
+    inbox = Inbox()
+    inbox.begin(1)
+    taken = Delivery("a", 1, 1, 4)
+    inbox.put([taken, Delivery("b", 2, 1, 4)])
+
+    inbox.begin(2)
+    inbox.put([taken])
+
+    assert inbox.take(9) == []
+
+
+# --- simulated work -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("details", "plan"),
+    [
+        (None, Plan(2)),
+        ({}, Plan(2)),
+        ({"simulate": "fast"}, Plan(2)),
+        ({"simulate": [1]}, Plan(2)),
+        ({"simulate": {"seconds": 0.5}}, Plan(0.5)),
+        ({"simulate": {"seconds": "long"}}, Plan(2)),
+        ({"simulate": {"seconds": True}}, Plan(2)),
+        ({"simulate": {"seconds": -5}}, Plan(0)),
+        ({"simulate": {"seconds": 1e300}}, Plan(86_400)),
+        ({"simulate": {"fail_attempts": 2, "error": "boo"}}, Plan(2, 2, "boo")),
+        ({"simulate": {"fail_attempts": "2", "error": 5}}, Plan(2)),
+    ],
+)
+def test_a_plan_of_unexpected_shape_is_plain_data(details: Any, plan: Plan) -> None:
+    assert Plan.read(details, 2) == plan
+
+
+# --- running handlers -----------------------------------------------------------------------------
+
+
+def attempt(type_: str = "simulate", details: Any = None, number: int = 1) -> Attempt:
+    return Attempt(Fence("t", number), "w", type_, "t", "d", details, Counts(0, 0))
+
+
+def run(handler: Any, details: Any = None) -> Outcome:
+    """Run one attempt with a handler and return its outcome."""
+    done: list[Finished] = []
+    ended = threading.Event()
+
+    def finished(item: Finished) -> None:
+        done.append(item)
+        ended.set()
+
+    executor = Executor(1, {"simulate": handler}, finished, lambda _attempt: None)
+    executor.start_threads()
+    executor.start(Claimed(attempt(details=details)))
+    assert ended.wait(5)
+    return done[0].outcome
+
+
+def test_what_a_handler_returns_is_a_success() -> None:
+    assert run(lambda details, _context: {"got": details}, {"n": 1}) == Success({"got": {"n": 1}})
+
+
+def test_what_a_handler_raises_is_a_failure_with_type_and_message() -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError("colour")
+
+    outcome = run(fail)
+
+    assert isinstance(outcome, Failure)
+    assert outcome.error == "KeyError: 'colour'"
+    assert "in fail" in outcome.traceback
+
+
+@pytest.mark.parametrize("result", [{1, 2}, float("nan"), b"bytes", "\ud800", "x" * 70_000])
+def test_a_result_that_cannot_be_kept_is_a_failure(result: Any) -> None:
+    assert isinstance(run(lambda *_: result), Failure)
+
+
+def test_even_an_exit_in_a_handler_is_only_a_failure() -> None:
+    def leave(*_: Any) -> None:
+        raise SystemExit(3)
+
+    assert run(leave) == Failure("SystemExit: 3", run(leave).traceback)  # type: ignore[union-attr]
+
+
+def test_simulated_work_stops_when_told_to() -> None:
+    context = Context("t", 1, "t", "d")
+    context.cancelled.set()
+    simulate = make_simulate(60, None)["simulate"]
+
+    assert run(lambda details, _context: simulate(details, context)) == Stopped()
+
+
+# --- finishing ------------------------------------------------------------------------------------
+
+
+class Journal:
+    """A store and a channel that write down what was asked of them, in order."""
+
+    def __init__(self, *failures: Exception | None) -> None:
+        self.failures = list(failures)
+        self.events: list[str] = []
+        self.written: dict[Fence, Decision] = {}
+        self.acked = threading.Event()
+
+    def finish(self, decisions: Mapping[Fence, Decision]) -> dict[Fence, Status]:
+        failure = self.failures.pop(0) if self.failures else None
+        if failure:
+            self.events.append("failed")
+            raise failure
+        self.events.append("committed")
+        self.written.update(decisions)
+        return {fence: decision.status for fence, decision in decisions.items()}
+
+    def ack(self, deliveries: Sequence[Delivery]) -> None:
+        self.events.append("acked")
+        self.acked.set()
+
+
+def finish(journal: Journal) -> list[str]:
+    finisher = Finisher(journal, POLICY, journal.ack)  # type: ignore[arg-type]
+    executor = Executor(1, {}, finisher.put, lambda _attempt: None)
+    finisher.start(executor)
+    finisher.put(Finished(attempt(), Success(1), Delivery("t", 1, 1, 4)))
+    assert journal.acked.wait(10)
+    return journal.events
+
+
+def away() -> OperationalError:
+    return OperationalError("UPDATE", {}, Exception(2013, "Lost connection"))
+
+
+def test_a_delivery_is_acked_after_the_commit() -> None:
+    assert finish(Journal()) == ["committed", "acked"]
+
+
+def test_an_outcome_is_kept_while_the_database_is_away() -> None:
+    journal = Journal(away(), away())
+
+    assert finish(journal) == ["failed", "failed", "committed", "acked"]
+    assert journal.written[Fence("t", 1)].status is Status.COMPLETED
+
+
+def test_an_outcome_that_cannot_be_written_is_written_as_an_error() -> None:
+    journal = Journal(DataError("UPDATE", {}, Exception(1406, "Data too long")))
+
+    assert finish(journal) == ["failed", "committed", "acked"]
+    assert "could not be stored" in (journal.written[Fence("t", 1)].error or "")
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WORKER_CONCURRENCY", "0"),
+        ("WORKER_CONCURRENCY", "many"),
+        ("LEASE_SECONDS", "-1"),
+        ("WORK_SECONDS", "nan"),
+        ("MAX_ATTEMPTS", "0"),
+        ("LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_bad_setting_is_one_line_with_name_value_and_example(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    line = str(caught.value)
+    assert line.startswith(f"{name}: ")
+    assert f"'{value}'" in line
+    assert f"for example {name}=" in line
+    assert "\n" not in line
+
+
+def test_the_prefetch_follows_the_concurrency(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_CONCURRENCY", "5")
+    assert load_settings().prefetch == 20
+
+    monkeypatch.setenv("WORKER_PREFETCH", "7")
+    assert load_settings().prefetch == 7
