@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
@@ -18,6 +19,8 @@ from src.config import Settings, SettingsError, load_settings
 from src.db.database import SchemaMismatch
 from src.logs import set_up_logging
 from src.services.runtime import Runtime
+
+log = structlog.get_logger(__name__)
 
 #: Seconds for open requests to end after SIGTERM; without it a stream keeps uvicorn for ever.
 STOP_SECONDS = 5
@@ -36,7 +39,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        runtime().start()
+        try:
+            runtime().start()
+        except SchemaMismatch as error:
+            # Not the end: requests get 503 until the database is the right one.
+            log.error("schema refused", reason=str(error))
         yield
         runtime().close()
 
@@ -49,6 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             {"name": "health", "description": "For probes"},
         ],
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     app.state.runtime = runtime

@@ -38,6 +38,8 @@ Submit = Callable[..., httpx2.Response]
 def test_a_bad_setting_is_one_line_that_names_it_and_keeps_secrets(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: list[str]
 ) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv("BROKER_URL", raising=False)
     monkeypatch.setenv(name, value)
 
     with pytest.raises(SettingsError) as caught:
@@ -92,8 +94,10 @@ def test_many_first_requests_at_once_start_it_once(app: FastAPI, submit: Submit)
 
 def test_another_schema_is_refused_with_a_line_to_act_on(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'old.db'}"
-    with create_engine(url).begin() as connection:
+    engine = create_engine(url)
+    with engine.begin() as connection:
         connection.execute(text("CREATE TABLE tasks (id VARCHAR(36) PRIMARY KEY, title TEXT)"))
+    engine.dispose()
 
     ended = subprocess.run(
         [sys.executable, "-m", "src.main"],

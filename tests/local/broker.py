@@ -93,7 +93,7 @@ class BrokerServer(Server):
         self.start()
 
     def version(self) -> str:
-        return str(self.api("GET", "/overview")["rabbitmq_version"])
+        return self._run("rabbitmqctl", "version").strip()
 
     def _alarmed(self) -> bool:
         try:
@@ -106,7 +106,7 @@ class BrokerServer(Server):
         try:
             with socket.create_connection((HOST, self.ports["amqp"]), timeout=1) as connection:
                 connection.sendall(b"AMQP\x00\x00\x09\x01")
-                return connection.recv(1) == b"\x01" and bool(self.version())
+                return connection.recv(1) == b"\x01" and bool(self.api("GET", "/whoami"))
         except (OSError, ServerError):
             return False
 

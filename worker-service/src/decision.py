@@ -79,7 +79,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class Decision:
-    """The row to write. ``ledger`` is the outcome's name there, None for a success."""
+    """The row to write. ``ledger`` is the outcome's name there, None for a success.
+
+    ``delay_seconds`` is for a retry; None leaves the task due as it was, so that what was given
+    back or rescued is overdue already and anybody takes it at once.
+    """
 
     status: Status
     ledger: str | None = None
@@ -88,7 +92,7 @@ class Decision:
     result: Any = None
     more_errors: int = 0
     more_crashes: int = 0
-    delay_seconds: float = 0.0
+    delay_seconds: float | None = None
 
 
 def decide(outcome: Outcome, counts: Counts, policy: RetryPolicy, spread: float) -> Decision:
@@ -105,7 +109,7 @@ def decide(outcome: Outcome, counts: Counts, policy: RetryPolicy, spread: float)
                 error=clip(error, ERROR_CHARACTERS),
                 traceback=clip(traceback, TRACEBACK_CHARACTERS),
                 more_errors=1,
-                delay_seconds=policy.backoff(errors, spread) if again else 0.0,
+                delay_seconds=policy.backoff(errors, spread) if again else None,
             )
         case Stopped():
             return Decision(Status.CANCELLED, ledger="cancelled")

@@ -117,6 +117,7 @@ class Executor:
         while True:
             claimed, context = self._work.get()
             attempt = claimed.attempt
+            log.info("started", task_id=attempt.fence.task_id, attempt=attempt.fence.number)
             outcome = self._outcome(attempt, context)
             with self._changed:
                 del self._running[attempt.fence]

@@ -37,6 +37,7 @@ class Heartbeat:
         *,
         about: Mapping[str, Any],
         renewed: Callable[[], None],
+        rescued: Callable[[], None],
         sign_file: Path | None = None,
     ) -> None:
         self._leases = leases
@@ -46,6 +47,7 @@ class Heartbeat:
         self._policy = policy
         self._about = about
         self._renewed = renewed
+        self._rescued = rescued
         self._sign_file = sign_file
         self._watch = DeathWatch(lease.seconds)
         #: Rows found without an owner here, with the number of claims begun by then.
@@ -132,3 +134,5 @@ class Heartbeat:
     def _tell(self, taken: Mapping[Fence, Status]) -> None:
         for fence, status in taken.items():
             log.warning("rescued", task_id=fence.task_id, attempt=fence.number, status=status)
+        if taken:
+            self._rescued()

@@ -68,8 +68,9 @@ class Worker:
         self._poller = Poller(
             self._store,
             self._lease,
-            period_seconds=settings.fallback_seconds if with_broker else POLL_SECONDS,
-            overdue_seconds=settings.fallback_seconds if with_broker else 0,
+            # Half and half: overdue for the one and found after the other is within the whole.
+            period_seconds=settings.fallback_seconds / 2 if with_broker else POLL_SECONDS,
+            overdue_seconds=settings.fallback_seconds / 2 if with_broker else 0,
             waiting=lambda: len(self._rabbit.inbox) if self._rabbit else 0,
         )
         self._heartbeat = Heartbeat(
@@ -85,6 +86,7 @@ class Worker:
                 "types": sorted(handlers),
             },
             renewed=self._dispatcher.wake,
+            rescued=self._look_in_the_table,
             sign_file=settings.heartbeat_file,
         )
 
@@ -151,6 +153,10 @@ class Worker:
         if attempt.suspect:
             # The others of its kind were left to the poller, one at a time.
             self._poller.hasten()
+        self._dispatcher.wake()
+
+    def _look_in_the_table(self) -> None:
+        self._poller.hasten()
         self._dispatcher.wake()
 
 

@@ -152,6 +152,16 @@ def test_a_retry_is_due_after_its_backoff_in_task_and_outbox_alike(bench: Bench)
     assert (entry.attempt, entry.outcome, entry.traceback) == (1, "error", "trace")
 
 
+def test_what_is_given_back_is_due_as_it_was_in_task_and_outbox_alike(bench: Bench) -> None:
+    task_id = bench.running()
+    due = bench.task(task_id).run_at
+
+    finish(bench, task_id, RELEASE)
+
+    [promise] = bench.rows(OUTBOX)
+    assert (bench.task(task_id).run_at, promise.due_at) == (due, due)
+
+
 def test_a_promise_that_is_still_there_is_written_over_and_no_longer_handed(bench: Bench) -> None:
     task_id = bench.running(outbox=True)
 

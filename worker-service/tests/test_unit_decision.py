@@ -66,8 +66,8 @@ def test_the_backoff_doubles_up_to_the_cap_and_is_spread(
 
 def test_only_a_retry_waits() -> None:
     assert decide(Failure("boo"), Counts(1, 0), POLICY, 0).delay_seconds == 4
-    assert decide(Released("stop"), Counts(1, 0), POLICY, 0).delay_seconds == 0
-    assert decide(WorkerLost("w"), Counts(1, 0), POLICY, 0).delay_seconds == 0
+    assert decide(Released("stop"), Counts(1, 0), POLICY, 0).delay_seconds is None
+    assert decide(WorkerLost("w"), Counts(1, 0), POLICY, 0).delay_seconds is None
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,8 @@ def _entry(error: Any, known: Sequence[str]) -> dict[str, str]:
         near = difflib.get_close_matches(place[-1], known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
         message = f"unknown field; {hint}"
+    elif kind == "string_too_short":
+        message = "must not be blank"
     elif kind == "missing":
         message = "is required" if place else "A JSON object is required as the body."
     elif kind == "model_attributes_type":

@@ -1,12 +1,14 @@
 """All that differs between MySQL, MariaDB and SQLite."""
 
+import math
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL, ExceptionContext
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 #: Connections for the request threads and the relay; the servers' default is 151 for everyone.
@@ -40,6 +42,7 @@ def make_engine(url: str) -> Engine:
     engine = create_engine(
         parsed,
         isolation_level="READ COMMITTED",
+        hide_parameters=True,
         pool_size=POOL_SIZE,
         max_overflow=0,
         pool_timeout=1,
@@ -52,6 +55,8 @@ def make_engine(url: str) -> Engine:
         },
     )
     event.listen(engine, "handle_error", _leave_read_only_servers)
+    event.listen(engine, "checkin", _note_idleness)
+    event.listen(engine, "checkout", _replace_idle)
     return engine
 
 
@@ -92,6 +97,16 @@ def _first_argument(error: BaseException | None) -> Any:
     return error.args[0] if error and error.args else None
 
 
+def _note_idleness(_connection: Any, entry: ConnectionPoolEntry) -> None:
+    entry.info["idle_since"] = time.monotonic()
+
+
+def _replace_idle(_connection: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:
+    """Make a connection anew that the server may have ended; costs a healthy one nothing."""
+    if time.monotonic() - entry.info.get("idle_since", math.inf) > IDLE_SECONDS * 2 / 3:
+        raise DisconnectionError
+
+
 def _leave_read_only_servers(context: ExceptionContext) -> None:
     if _first_argument(context.original_exception) in _READ_ONLY:
         context.is_disconnect = True
@@ -104,6 +119,7 @@ def _sqlite(url: URL) -> Engine:
         url,
         pool_size=POOL_SIZE,
         pool_timeout=1,
+        hide_parameters=True,
         connect_args={"timeout": 5, "isolation_level": None},
     )
 

@@ -181,4 +181,4 @@ class Publisher:
         self._woken = True
 
     def _fail(self, reason: object) -> None:
-        self._failure = self._failure or str(reason)
+        self._failure = self._failure or str(reason) or type(reason).__name__

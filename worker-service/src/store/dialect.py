@@ -1,5 +1,7 @@
 """All that differs between MySQL, MariaDB and SQLite."""
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import URL, ExceptionContext
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 #: Seconds to wait for a row lock. Longer than anything here holds one.
@@ -35,8 +37,10 @@ def make_engine(url: str, *, connections: int, statement_seconds: float) -> Engi
     engine = create_engine(
         parsed,
         isolation_level="READ COMMITTED",
+        hide_parameters=True,
         pool_size=connections,
         max_overflow=0,
+        pool_use_lifo=True,
         pool_timeout=statement_seconds,
         connect_args={
             "connect_timeout": 3,
@@ -46,6 +50,8 @@ def make_engine(url: str, *, connections: int, statement_seconds: float) -> Engi
         },
     )
     event.listen(engine, "handle_error", _leave_read_only_servers)
+    event.listen(engine, "checkin", _note_idleness)
+    event.listen(engine, "checkout", _replace_idle)
     return engine
 
 
@@ -110,6 +116,16 @@ def is_passing(error: DBAPIError) -> bool:
     )
 
 
+def _note_idleness(_connection: Any, entry: ConnectionPoolEntry) -> None:
+    entry.info["idle_since"] = time.monotonic()
+
+
+def _replace_idle(_connection: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:
+    """Make a connection anew that the server may have ended; costs a healthy one nothing."""
+    if time.monotonic() - entry.info.get("idle_since", math.inf) > IDLE_SECONDS * 2 / 3:
+        raise DisconnectionError
+
+
 def _leave_read_only_servers(context: ExceptionContext) -> None:
     if _first_argument(context.original_exception) in _READ_ONLY:
         context.is_disconnect = True
@@ -121,7 +137,10 @@ def _first_argument(error: BaseException | None) -> Any:
 
 def _sqlite(url: URL, connections: int) -> Engine:
     engine = create_engine(
-        url, pool_size=connections, connect_args={"timeout": 5, "isolation_level": None}
+        url,
+        hide_parameters=True,
+        pool_size=connections,
+        connect_args={"timeout": 5, "isolation_level": None},
     )
 
     @event.listens_for(engine, "connect")

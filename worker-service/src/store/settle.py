@@ -82,7 +82,7 @@ def settle(
     if ledger:
         upsert(connection, ATTEMPTS, ledger)
     promises = [
-        {"task_id": row.id, "due_at": _due(taken[row.id], instant), "handed": False}
+        {"task_id": row.id, "due_at": _due(row, taken[row.id], instant), "handed": False}
         for row in rows
         if taken[row.id].status is Status.PENDING
     ]
@@ -91,7 +91,9 @@ def settle(
     return {by_id[row.id]: taken[row.id].status for row in rows}
 
 
-def _due(decision: Decision, instant: datetime) -> datetime:
+def _due(row: Row[Any], decision: Decision, instant: datetime) -> Any:
+    if decision.delay_seconds is None:
+        return row.run_at
     # To the millisecond like the column, so that outbox and task stay equal.
     return instant + timedelta(milliseconds=round(decision.delay_seconds * 1000))
 
@@ -103,7 +105,7 @@ def _task(row: Row[Any], decision: Decision, instant: datetime) -> dict[str, Any
         "new_status": decision.status,
         "new_errors": row.errors + decision.more_errors,
         "new_crashes": row.crashes + decision.more_crashes,
-        "new_run_at": row.run_at if final else _due(decision, instant),
+        "new_run_at": _due(row, decision, instant),
         "new_worker_id": row.worker_id if final else None,
         "new_started_at": row.started_at if final else None,
         "new_completed_at": instant if final else None,

@@ -1,0 +1,172 @@
+"""The Compose stack as a stranger uses it. Needs Docker; run by ./dev test --compose."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.client import Client
+from tests.local.servers import free_port, wait_until
+from tests.local.services import ROOT
+
+SERVICES = {"api_service", "worker_service", "db", "rabbitmq"}
+
+
+class Compose:
+    """A project of its own, on ports of its own, with the example's settings."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://localhost:{self.port}"
+        ports = {"API_PORT": str(self.port), "RABBITMQ_UI_PORT": str(free_port())}
+        self._environment = {**os.environ, **ports}
+
+    def __call__(self, *arguments: str, seconds: float = 600) -> str:
+        command = ["docker", "compose", "--project-name", "tasks-test"]
+        ended = subprocess.run(
+            [*command, "--env-file", ".env.example", *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+        assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+        return ended.stdout
+
+    def services(self) -> list[dict[str, object]]:
+        lines = self("ps", "--format", "json").strip()
+        if lines.startswith("["):
+            found: list[dict[str, object]] = json.loads(lines)
+            return found
+        return [json.loads(line) for line in lines.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def compose() -> Iterator[Compose]:
+    compose = Compose()
+    compose("down", "--volumes")
+    compose("up", "--build", "--detach", "--wait")
+    yield compose
+    compose("down", "--volumes")
+
+
+@pytest.fixture
+def client(compose: Compose) -> Iterator[Client]:
+    client = Client(compose.url)
+    yield client
+    client.close()
+
+
+def test_four_services_are_healthy(compose: Compose) -> None:
+    services = compose.services()
+
+    assert {service["Service"] for service in services} == SERVICES
+    assert {service["Health"] for service in services} == {"healthy"}
+
+
+def test_only_the_api_and_the_management_are_published_and_on_loopback(compose: Compose) -> None:
+    published = {
+        (str(service["Service"]), str(publisher["URL"]))
+        for service in compose.services()
+        for publisher in service["Publishers"] or []  # type: ignore[attr-defined]
+        if publisher["PublishedPort"]
+    }
+
+    assert published == {("api_service", "127.0.0.1"), ("rabbitmq", "127.0.0.1")}
+
+
+def test_nobody_runs_as_root(compose: Compose) -> None:
+    for service in ("api_service", "worker_service"):
+        assert compose("exec", "-T", service, "id", "-u").strip() != "0"
+
+
+def test_the_tour_of_the_readme_works_as_it_is_pasted(compose: Compose) -> None:
+    readme = (ROOT / "README.md").read_text()
+    [tour] = re.findall(r"```sh\n(API=.*?)```", readme, flags=re.DOTALL)
+    assert "http://localhost:8000" in tour
+
+    ended = subprocess.run(
+        ["sh", "-e", "-c", tour.replace("http://localhost:8000", compose.url)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    statuses = re.findall(r'"status": ?"?(\w+)', ended.stdout)
+    assert statuses == ["PROCESSING", "COMPLETED", "PENDING", "COMPLETED", "400", "ok"], (
+        ended.stdout
+    )
+
+
+def test_the_tests_of_the_api_pass_inside(compose: Compose) -> None:
+    assert " passed" in compose("exec", "-T", "api_service", "pytest")
+
+
+def test_tasks_are_shared_by_scaled_workers(compose: Compose, client: Client) -> None:
+    compose("up", "--detach", "--wait", "--scale", "worker_service=3")
+
+    task_ids = [client.simulate(1) for _ in range(48)]
+
+    assert client.wait_for_all(task_ids, seconds=60) == {"COMPLETED": 48}
+    assert len({client.get(task_id)["worker"] for task_id in task_ids}) == 3
+    compose("up", "--detach", "--wait", "--scale", "worker_service=1")
+
+
+def test_a_killed_workers_task_is_run_again_within_25_seconds(
+    compose: Compose, client: Client
+) -> None:
+    compose("up", "--detach", "--wait", "--scale", "worker_service=2")
+    task_ids = [client.simulate(30) for _ in range(2)]
+    for task_id in task_ids:
+        client.wait_for(task_id, "PROCESSING")
+
+    compose("kill", "worker_service")
+    compose("up", "--detach", "--wait", "--scale", "worker_service=1")
+
+    for task_id in task_ids:
+        wait_until(lambda t=task_id: client.get(t)["attempt"] == 2, 45, "the second attempt")  # type: ignore[misc]
+        assert client.get(task_id)["crashes"] == 1
+
+
+def test_nothing_is_lost_over_down_and_up(compose: Compose, client: Client) -> None:
+    done = client.simulate(0)
+    client.wait_for(done)
+    compose("stop", "worker_service")
+    waiting = [client.simulate(0.1) for _ in range(10)]
+
+    compose("down")
+    compose("up", "--detach", "--wait")
+
+    assert client.get(done)["status"] == "COMPLETED"
+    assert client.wait_for_all(waiting, seconds=60) == {"COMPLETED": 10}
+
+
+def test_without_an_env_file_it_says_what_to_do(compose: Compose) -> None:
+    ended = subprocess.run(
+        ["docker", "compose", "--env-file", os.devnull, "config"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+    assert ended.returncode != 0
+    assert "copy .env.example to .env first" in ended.stderr
+
+
+def test_a_volume_with_another_schema_is_refused_with_a_line(compose: Compose) -> None:
+    sql = "ALTER TABLE tasks DROP COLUMN crashes"
+    shell = f'MYSQL_PWD="$MYSQL_PASSWORD" mysql -u "$MYSQL_USER" "$MYSQL_DATABASE" -e "{sql}"'
+    compose("exec", "-T", "db", "sh", "-c", shell)
+
+    for service in ("api_service", "worker_service"):
+        compose("restart", service)
+
+        def refused(service: str = service) -> bool:
+            return "table 'tasks' has no column crashes" in compose("logs", service)
+
+        wait_until(refused, 30, f"{service} to refuse the schema")
