@@ -114,26 +114,32 @@ class Worker:
         while time.monotonic() < grace_ends and not self._stop.is_set():
             if self._executor.wait_until_idle(0.2):
                 break
-        self._give_back(time.monotonic() + GIVE_BACK_SECONDS)
+        given_back = self._give_back(time.monotonic() + GIVE_BACK_SECONDS)
         self._heartbeat.stop(seconds=1)
         try:
-            self._leases.sign_off(self._lease.worker_id)
+            if given_back:
+                self._leases.sign_off(self._lease.worker_id)
         except DBAPIError as error:
             log.warning("no sign-off, others will notice", reason=str(error.orig))
         log.info("stopped")
 
-    def _give_back(self, deadline: float) -> None:
-        """Return what still runs to the queue, while the heartbeat still goes on."""
-        held = self._executor.held()
+    def _give_back(self, deadline: float) -> bool:
+        """Return what is still ours to the queue, while the heartbeat still goes on.
+
+        The rows tell what that is: a claim may have been committed and never started. Returns
+        False when the database did not answer; then others will rescue the tasks.
+        """
         decision = decide(Released("the worker stopped"), Counts(0, 0), self._policy, 0)
-        while held and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
             try:
-                for fence in self._store.finish(dict.fromkeys(held, decision)):
+                ours = self._leases.claimed(self._lease.worker_id)
+                for fence in self._store.finish(dict.fromkeys(ours, decision)):
                     log.info("gave back", task_id=fence.task_id, attempt=fence.number)
-                return
+                return True
             except DBAPIError as error:
                 log.warning("give-back waits for the database", reason=str(error.orig))
                 time.sleep(0.2)
+        return False
 
     def _make_consumer(self) -> RabbitConsumer:
         return RabbitConsumer(

@@ -4,15 +4,15 @@ from fastapi import APIRouter
 
 from src.api.deps import RuntimeDep
 from src.api.openapi import problems
-from src.api.schemas import Health
+from src.api.schemas import Health, Liveness
 
 router = APIRouter(prefix="/health", tags=["health"])
 
 
 @router.get("/live", operation_id="getLiveness", summary="Is the process there?")
-async def live() -> dict[str, str]:
+async def live() -> Liveness:
     """Answer as long as the process runs."""
-    return {"status": "ok"}
+    return Liveness()
 
 
 @router.get(

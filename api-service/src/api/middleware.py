@@ -64,7 +64,9 @@ class RequestContext:
             await answer(request, internal_error())(scope, receive, send_with_id)
         finally:
             self._in_flight -= 1
-            log.info(
+            # Probes come every few seconds and would drown the rest.
+            tell = log.debug if scope["path"].startswith("/health/") else log.info
+            tell(
                 "answered",
                 method=scope["method"],
                 path=scope["path"],

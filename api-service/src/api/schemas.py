@@ -153,6 +153,14 @@ class ProblemView(BaseModel):
     )
 
 
+class Liveness(BaseModel):
+    """The process is there."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
+
+    status: str = "ok"
+
+
 class Health(BaseModel):
     """Whether the service can do its work."""
 

@@ -23,6 +23,8 @@ CONFIRM_SECONDS = 1.0
 SWEEP_SECONDS = 1.0
 #: Seconds to stay away from a broker that failed, by the number of failures in a row.
 BACKOFF_SECONDS = (1, 2, 4, 5)
+#: Seconds for the thread to end when the process stops.
+STOP_SECONDS = 2.0
 #: Messages in one batch.
 BATCH = 200
 #: Handed messages held in memory. What does not fit is in the outbox and goes a little later.
@@ -38,6 +40,7 @@ class Relay:
         self._queue = queue
         self._lock = threading.Lock()
         self._pid = 0
+        self._thread: threading.Thread | None = None
         self._buffer: deque[Message] = deque(maxlen=BUFFER)
         self._publisher: Publisher | None = None
         self._batch = 1
@@ -65,7 +68,8 @@ class Relay:
             if self._pid != os.getpid():
                 self._buffer.clear()
                 self._publisher = None
-                threading.Thread(target=self._run, name="relay", daemon=True).start()
+                self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+                self._thread.start()
                 self._pid = os.getpid()
 
     def state(self) -> str:
@@ -75,11 +79,16 @@ class Relay:
         return "away" if self._failures else "connecting"
 
     def stop(self) -> None:
-        """End the thread soon. What it has not published stays in the outbox."""
+        """End the thread, in a moment that suffices for what it was handed last.
+
+        What it could not publish stays in the outbox.
+        """
         self._stop.set()
         publisher = self._publisher
         if publisher:
             publisher.wake()
+        if self._thread:
+            self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -98,7 +107,7 @@ class Relay:
         next_sweep = 0.0
         try:
             log.info("relay connected", queue=self._queue.name)
-            while not self._stop.is_set():
+            while self._buffer or not self._stop.is_set():
                 self._publish_handed(publisher)
                 if time.monotonic() >= next_sweep and self._sweep(publisher) < self._batch:
                     next_sweep = time.monotonic() + SWEEP_SECONDS
@@ -109,12 +118,13 @@ class Relay:
             publisher.close()
 
     def _publish_handed(self, publisher: Publisher) -> None:
-        while self._buffer:
-            messages = [self._buffer.popleft() for _ in range(min(self._batch, len(self._buffer)))]
-            confirmed = publisher.publish(messages, CONFIRM_SECONDS)
-            sent = [message for message in messages if message.task_id in confirmed]
-            self._database.write(partial(delete_promises, messages=sent))
-            self._judge(len(messages), len(sent))
+        messages = [self._buffer.popleft() for _ in range(min(self._batch, len(self._buffer)))]
+        if not messages:
+            return
+        confirmed = publisher.publish(messages, CONFIRM_SECONDS)
+        sent = [message for message in messages if message.task_id in confirmed]
+        self._database.write(partial(delete_promises, messages=sent))
+        self._judge(len(messages), len(sent))
 
     def _sweep(self, publisher: Publisher) -> int:
         """Send what is due and was handed to nobody, or to a relay that died.

@@ -80,6 +80,16 @@ class LeaseStore:
                 {row.id: row.beat for row in beats},
             )
 
+    def claimed(self, worker_id: str) -> list[Fence]:
+        """Return what is PROCESSING under this worker's id."""
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                select(TASKS.c.id, TASKS.c.attempt).where(
+                    TASKS.c.status == Status.PROCESSING, TASKS.c.worker_id == worker_id
+                )
+            )
+            return [Fence(row.id, row.attempt) for row in rows]
+
     def bury(self, worker_id: str, beat: int) -> dict[Fence, Status]:
         """Delete a dead worker's row and take its tasks away, unless its beat has grown.
 
