@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from src.api.schemas import ProblemView
+from src.api.schemas import TASK_ID, ProblemView
 
 _DETAILS = {
     400: "The request is not valid. title: must not be blank",
@@ -15,6 +15,21 @@ _DETAILS = {
     415: "Send the body as JSON, with the header 'Content-Type: application/json'.",
     500: "Something broke on our side; the log has it under this request_id. Try again later.",
     503: "The database is away; send the same request again.",
+}
+
+SUBMITTED_HEADERS: dict[str, Any] = {
+    "headers": {
+        "Location": {
+            "schema": {"type": "string"},
+            "description": "Where the task is",
+            "example": f"/api/tasks/{TASK_ID}",
+        },
+        "Retry-After": {
+            "schema": {"type": "integer"},
+            "description": "Seconds after which it is worth asking how far it is",
+            "example": 1,
+        },
+    }
 }
 
 
@@ -45,7 +60,7 @@ def _response(status: int) -> dict[str, Any]:
     }
     if status == 503:
         description["headers"] = {
-            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds"}
+            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds", "example": 2}
         }
     return description
 

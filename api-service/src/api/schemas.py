@@ -11,7 +11,7 @@ from src.contract import PRIORITIES, Status
 
 _PRIORITY_NAMES = {stored: name for name, stored in PRIORITIES.items()}
 
-_TASK_ID = "01931f6e-8a37-7c31-b1f5-3f0c2a9d7e10"
+TASK_ID = "01931f6e-8a37-7c31-b1f5-3f0c2a9d7e10"
 _SUBMISSION: dict[str, JsonValue] = {
     "title": "Monthly report",
     "description": "Collect the figures of October and send them round",
@@ -57,7 +57,7 @@ class TaskSubmitted(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"task_id": _TASK_ID, "message": "Task submitted successfully"}]
+            "examples": [{"task_id": TASK_ID, "message": "Task submitted successfully"}]
         }
     )
 
@@ -72,7 +72,7 @@ class TaskView(BaseModel):
         json_schema_extra={
             "examples": [
                 {
-                    "task_id": _TASK_ID,
+                    "task_id": TASK_ID,
                     **_SUBMISSION,
                     "status": "COMPLETED",
                     "created_at": "2026-01-23T04:17:34",

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from src.api.deps import JsonBody, RuntimeDep
-from src.api.openapi import problems
-from src.api.schemas import SubmitTask, TaskSubmitted, TaskView
+from src.api.openapi import SUBMITTED_HEADERS, problems
+from src.api.schemas import TASK_ID, SubmitTask, TaskSubmitted, TaskView
 from src.contract import FINAL, parse_task_id
 from src.services.errors import TaskNotFound
 
@@ -22,7 +22,8 @@ ASK_AGAIN_SECONDS = "1"
     operation_id="submitTask",
     summary="Submit a task",
     dependencies=[JsonBody],
-    responses=problems(400, 408, 413, 415, 500, 503),
+    response_description="Stored: it will be run",
+    responses={202: SUBMITTED_HEADERS, **problems(400, 408, 413, 415, 500, 503)},
 )
 def submit_task(task: SubmitTask, response: Response, runtime: RuntimeDep) -> TaskSubmitted:
     """Store a task. Once you have the 202 it will be run, whatever dies."""
@@ -36,10 +37,11 @@ def submit_task(task: SubmitTask, response: Response, runtime: RuntimeDep) -> Ta
     "/{task_id}",
     operation_id="getTask",
     summary="Get a task",
+    response_description="The task; with Retry-After while it is not final",
     responses=problems(404, 500, 503),
 )
 def get_task(
-    task_id: Annotated[str, Path(description="As the submission returned it")],
+    task_id: Annotated[str, Path(description="As the submission returned it", examples=[TASK_ID])],
     response: Response,
     runtime: RuntimeDep,
 ) -> TaskView:
