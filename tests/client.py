@@ -102,6 +102,11 @@ class WorkLog:
         lines = (line.split("\t") for line in self.path.read_text().splitlines())
         return sum(line[0] == task_id and line[1] == what for line in lines)
 
+    def runner(self, task_id: str) -> int:
+        """Return the pid of the worker that started the task last."""
+        lines = [line.split("\t") for line in self.path.read_text().splitlines()]
+        return int([line[2] for line in lines if line[:2] == [task_id, "start"]][-1])
+
     def wait_for_start(self, task_id: str, times: int = 1, seconds: float = 30) -> None:
         wait_until(
             lambda: self.count("start", task_id) >= times, seconds, f"start {times} of {task_id}"

@@ -188,7 +188,11 @@ def test_every_setting_is_in_the_example_file() -> None:
     code = "from src.config import Settings; print(*[n.upper() for n in Settings.model_fields])"
     for service in SERVICES:
         ended = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT / service, capture_output=True, text=True
+            [sys.executable, "-c", code],
+            cwd=ROOT / service,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         for name in ended.stdout.split():
             assert f"{name}=" in example, f"{service}: {name}"

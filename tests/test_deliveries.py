@@ -97,7 +97,7 @@ def test_a_delivery_is_not_acked_before_its_task_is_completed(
 
 def test_a_lost_connection_costs_no_second_execution(system: System, broker: BrokerServer) -> None:
     worker = system.stack.start_worker()
-    task_id = system.client.simulate(6)
+    task_id = system.client.simulate(15)
     system.work_log.wait_for_start(task_id)
 
     def cut() -> bool:
@@ -106,7 +106,8 @@ def test_a_lost_connection_costs_no_second_execution(system: System, broker: Bro
             broker.api("DELETE", "/connections/" + name.replace(" ", "%20").replace(">", "%3E"))
         return "broker away" in worker.output()
 
-    wait_until(cut, 15, "the worker to lose its connection")
+    wait_until(cut, 12, "the worker to lose its connection")
+    assert system.client.get(task_id)["status"] == "PROCESSING"
     task = system.client.wait_for(task_id)
     assert (task["status"], task["attempt"]) == ("COMPLETED", 1)
     assert system.work_log.count("start", task_id) == 1

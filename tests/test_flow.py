@@ -4,6 +4,7 @@ import signal
 
 from tests.conftest import System
 from tests.local.servers import wait_until
+from tests.local.services import Service
 
 
 def test_a_task_is_stored_run_and_completed(system: System) -> None:
@@ -30,14 +31,26 @@ def test_tasks_submitted_before_any_worker_are_run_when_one_comes(system: System
     assert all(system.work_log.count("done", task_id) == 1 for task_id in task_ids)
 
 
-def test_two_workers_share_tasks_and_run_each_once(system: System) -> None:
-    for _ in range(2):
-        system.stack.start_worker()
+def start_two_workers(system: System) -> list[Service]:
+    """Start two workers and wait until both take tasks."""
+    workers = [system.stack.start_worker() for _ in range(2)]
+    wait_until(lambda: len(system.tables.workers()) == 2, 20, "both workers")
+    return workers
 
-    task_ids = [system.client.simulate(0.02) for _ in range(60)]
+
+def who_runs(system: System, task_id: str, workers: list[Service]) -> Service:
+    system.work_log.wait_for_start(task_id)
+    return next(w for w in workers if w.pid == system.work_log.runner(task_id))
+
+
+def test_two_workers_share_tasks_and_run_each_once(system: System) -> None:
+    workers = start_two_workers(system)
+
+    task_ids = [system.client.simulate(0.2) for _ in range(60)]
 
     assert system.client.wait_for_all(task_ids) == {"COMPLETED": 60}
     assert all(system.work_log.count("start", task_id) == 1 for task_id in task_ids)
+    assert {system.work_log.runner(task_id) for task_id in task_ids} == {w.pid for w in workers}
 
 
 def test_an_attempt_that_fails_is_retried_and_kept_in_the_ledger(system: System) -> None:
@@ -113,13 +126,10 @@ def test_a_second_signal_ends_the_grace_period(system: System) -> None:
 
 
 def test_a_killed_workers_task_is_completed_by_another(system: System) -> None:
-    worker = system.stack.start_worker()
-    task_id = system.client.simulate(1.5)
-    system.work_log.wait_for_start(task_id)
-    system.stack.start_worker()
-    wait_until(lambda: len(system.tables.workers()) == 2, 10, "the second worker")
+    workers = start_two_workers(system)
+    task_id = system.client.simulate(4)
 
-    worker.kill()
+    who_runs(system, task_id, workers).kill()
 
     task = system.client.wait_for(task_id)
     assert (task["status"], task["attempt"], task["crashes"]) == ("COMPLETED", 2, 1)
@@ -143,16 +153,15 @@ def test_a_task_under_which_three_workers_died_fails_and_says_so(system: System)
 
 
 def test_a_frozen_workers_late_write_is_refused(system: System) -> None:
-    worker = system.stack.start_worker()
-    task_id = system.client.simulate(1)
-    system.work_log.wait_for_start(task_id)
-    worker.freeze()
-    system.stack.start_worker()
+    workers = start_two_workers(system)
+    task_id = system.client.simulate(3)
+    frozen = who_runs(system, task_id, workers)
+    frozen.freeze()
     first = system.client.wait_for(task_id)
 
-    worker.thaw()
+    frozen.thaw()
 
-    wait_until(lambda: "outcome refused" in worker.output(), 10, "the late write")
+    wait_until(lambda: "outcome refused" in frozen.output(), 10, "the late write")
     assert (first["status"], first["attempt"]) == ("COMPLETED", 2)
     assert system.client.get(task_id) == first
     wait_until(lambda: len(system.tables.workers()) == 2, 10, "it to start over")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -29,7 +30,7 @@ class SettingsError(ValueError):
 def _database_url(value: str) -> str:
     try:
         url = make_url(value)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ValueError("expected a database URL") from None
     if url.drivername in ("mysql", "mariadb", "mariadb+pymysql"):
         url = url.set(drivername="mysql+pymysql")
@@ -41,8 +42,13 @@ def _database_url(value: str) -> str:
 
 
 def _broker_url(value: str) -> str:
-    if value and not value.startswith(("amqp://", "amqps://")):
-        raise ValueError("expected amqp://… or amqps://…, or nothing for no broker")
+    try:
+        url = urlsplit(value)
+        usable = not value or (url.scheme in ("amqp", "amqps") and url.hostname and url.port != 0)
+    except ValueError:
+        usable = False
+    if not usable or "?" in value:
+        raise ValueError("expected amqp://… or amqps://… without parameters, or nothing")
     return value
 
 

@@ -4,7 +4,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 import uvicorn
@@ -21,6 +21,7 @@ from src.logs import set_up_logging
 from src.services.runtime import Runtime
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 #: Seconds for open requests to end after SIGTERM; without it a stream keeps uvicorn for ever.
 STOP_SECONDS = 5
@@ -62,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.runtime = runtime
     app.state.close = lambda: runtime().close()
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
-    app.add_middleware(BodyLimit, max_bytes=lambda: checked.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=checked.max_body_bytes)
     app.add_middleware(RequestContext)
     handle_problems(app)
     app.include_router(tasks.router)
@@ -75,12 +76,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _once(make: Callable[[], Runtime]) -> Callable[[], Runtime]:
+def _once(make: Callable[[], T]) -> Callable[[], T]:
     """Call ``make`` at the first use, once, from whatever thread comes first."""
     lock = threading.Lock()
-    made: list[Runtime] = []
+    made: list[T] = []
 
-    def get() -> Runtime:
+    def get() -> T:
         if not made:
             with lock:
                 if not made:

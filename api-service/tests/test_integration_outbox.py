@@ -56,7 +56,7 @@ def test_two_relays_share_the_due_rows_and_do_not_deadlock(real_database: Databa
             sent = 0
             while True:
                 with real_database.engine.begin() as connection:
-                    messages = lock_due(connection, 5)
+                    messages = lock_due(connection, 5).messages
                     delete_promises(connection, messages)
                 if not messages:
                     return sent
@@ -73,9 +73,9 @@ def test_deleting_touches_no_row_that_somebody_else_has_locked(real_database: Da
     _store(real_database, 6)
 
     with real_database.engine.begin() as first:
-        held = lock_due(first, 3)
+        held = lock_due(first, 3).messages
         with real_database.engine.begin() as second:
-            others = lock_due(second, 10)
+            others = lock_due(second, 10).messages
             delete_promises(second, others)
 
     assert len(held) == 3
@@ -86,7 +86,7 @@ def test_deleting_touches_no_row_that_somebody_else_has_locked(real_database: Da
 def test_a_promise_made_anew_meanwhile_is_kept(real_database: Database) -> None:
     [task_id] = _store(real_database, 1)
     with real_database.engine.begin() as connection:
-        [message] = lock_due(connection, 1)
+        [message] = lock_due(connection, 1).messages
     later = message.due_at + timedelta(seconds=60)
     with real_database.engine.begin() as connection:
         connection.execute(update(Outbox).values(due_at=later))
@@ -105,17 +105,18 @@ def test_what_a_relay_was_handed_is_left_to_it_until_it_is_overdue(real_database
                 text("UPDATE outbox SET handed = 1, due_at = NOW(3) - INTERVAL :s SECOND"),
                 {"s": overdue},
             )
-            assert len(lock_due(connection, 10)) == expected
+            assert len(lock_due(connection, 10).messages) == expected
 
 
-def test_a_task_that_needs_no_message_any_more_is_marked(real_database: Database) -> None:
-    _store(real_database, 1)
+def test_a_task_that_needs_no_message_any_more_is_told_apart(real_database: Database) -> None:
+    [task_id] = _store(real_database, 1)
     with real_database.engine.begin() as connection:
         connection.execute(update(Task).values(status="CANCELLED"))
 
-        [message] = lock_due(connection, 10)
+        due = lock_due(connection, 10)
 
-    assert message.type == ""
+    assert due.messages == []
+    assert [promise.task_id for promise in due.settled] == [task_id]
 
 
 def test_the_longest_due_come_by_the_index_without_a_sort(real_database: Database) -> None:
@@ -133,7 +134,7 @@ def test_the_delete_reads_the_outbox_by_its_key(real_database: Database) -> None
     _store(real_database, 6)
 
     with real_database.engine.begin() as connection:
-        messages = lock_due(connection, 3)
+        messages = lock_due(connection, 3).messages
         with _plans(connection) as plans:
             delete_promises(connection, messages)
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, text
 
 from src.config import Settings, SettingsError, load_settings
+from src.main import _once, create_app
 
 SERVICE = Path(__file__).resolve().parents[1]
 Submit = Callable[..., httpx2.Response]
@@ -29,6 +31,9 @@ Submit = Callable[..., httpx2.Response]
         ("QUEUE_TYPE", "stream", ["QUEUE_TYPE", "'stream'", "QUEUE_TYPE=classic"]),
         ("DATABASE_URL", "postgresql://u:secret@h/db", ["DATABASE_URL", "mysql+pymysql://"]),
         ("DATABASE_URL", "secret", ["DATABASE_URL"]),
+        ("DATABASE_URL", "mysql://u:x@h:secret2/d", ["DATABASE_URL"]),
+        ("BROKER_URL", "amqp://u:x@h:secret/", ["BROKER_URL"]),
+        ("BROKER_URL", "amqp://u:x@h/?heartbeat=secret", ["BROKER_URL"]),
         ("BROKER_URL", "http://u:secret@h", ["BROKER_URL", "amqp://"]),
         ("BROKER_URL", "amqp://u:secret@h", ["BROKER_URL", "SQLite"]),
         ("MAX_BODY_BYTES", "-1", ["MAX_BODY_BYTES"]),
@@ -88,8 +93,31 @@ def test_importing_the_application_starts_nothing() -> None:
 def test_many_first_requests_at_once_start_it_once(app: FastAPI, submit: Submit) -> None:
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: submit().status_code, range(32)))
+        runtimes = set(pool.map(lambda _: id(app.state.runtime()), range(32)))
 
     assert answers == [202] * 32
+    assert len(runtimes) == 1
+
+
+def test_what_is_made_on_first_use_is_made_once() -> None:
+    made: list[int] = []
+    all_there = threading.Barrier(8)
+
+    def make() -> int:
+        made.append(1)
+        # Held until every thread has asked: without the lock each would make its own.
+        threading.Event().wait(0.2)
+        return len(made)
+
+    get = _once(make)
+
+    def ask(_number: int) -> int:
+        all_there.wait(5)
+        return get()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(ask, range(8))) == {1}
+    assert made == [1]
 
 
 def test_another_schema_is_refused_with_a_line_to_act_on(tmp_path: Path) -> None:
@@ -175,8 +203,6 @@ def test_without_a_broker_it_is_ready(client: TestClient) -> None:
 
 
 def test_without_a_database_it_lives_and_is_not_ready(tmp_path: Path) -> None:
-    from src.main import create_app
-
     app = create_app(Settings(database_url="mysql://nobody:x@127.0.0.1:1/none", broker_url=""))
     client = TestClient(app, raise_server_exceptions=False)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.local.broker import BrokerServer
 from tests.local.database import DatabaseServer
-from tests.local.servers import Server, ServerError
+from tests.local.servers import Server, ServerError, is_free
 from tests.local.services import ROOT, LocalStack
 
 DATA = ROOT / ".data"
@@ -70,6 +70,8 @@ def start(*, real: bool) -> int:
             database_url = database.ensure_database("tasks", ROOT / "db/init.sql")
             broker_url = broker.create_vhost("tasks")
         port = int(os.environ.get("API_PORT", "8000"))
+        if not is_free(port):
+            raise ServerError(f"port {port} is taken; choose another: API_PORT=8001 ./dev start")
         wanted = {k: v for k, v in os.environ.items() if k in _SETTINGS}
         system = LocalStack(database_url, broker_url, port=port, settings=wanted)
         stack.callback(system.stop)
@@ -93,14 +95,13 @@ def test(*, real: bool, selection: list[str]) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tasks-")))
         settings = {}
         if not missing:
-            database, broker = stack.enter_context(_servers(folder))
+            database, _ = stack.enter_context(_servers(folder))
             settings = {"TEST_SERVERS": str(folder)}
         failed = []
         for service in SERVICES:
             if not missing:
                 name = f"tasks_{service.split('-')[0]}"
                 settings["TEST_DATABASE_URL"] = database.create_database(name, ROOT / "db/init.sql")
-                settings["TEST_BROKER_URL"] = broker.create_vhost(name)
             if not selection and run("pytest", cwd=service, **settings):
                 failed.append(service)
         if run(*_WHOLE_SYSTEM, *(selection or ["tests"]), **settings):

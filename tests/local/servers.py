@@ -42,6 +42,17 @@ def wait_until(predicate: Callable[[], bool], seconds: float, what: str) -> None
         time.sleep(0.05)
 
 
+def is_free(port: int) -> bool:
+    """Tell whether nobody listens on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
 def free_port() -> int:
     """Choose a port nobody listens on, below those the kernel lends to outgoing connections.
 
@@ -50,11 +61,9 @@ def free_port() -> int:
     make simultaneous test runs choose the same ports.
     """
     for port in random.SystemRandom().sample(range(20000, 32000), 1000):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((HOST, port))
-            if port not in _given:
-                _given.add(port)
-                return port
+        if port not in _given and is_free(port):
+            _given.add(port)
+            return port
     raise ServerError("found no free port")
 
 

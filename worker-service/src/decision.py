@@ -34,20 +34,13 @@ class Stopped:
 
 
 @dataclass(frozen=True)
-class Released:
-    """The worker gave the attempt back unfinished; ``reason`` goes to the ledger."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
 class WorkerLost:
     """The worker stopped giving signs of life."""
 
     worker_id: str
 
 
-Outcome = Success | Failure | Stopped | Released | WorkerLost
+Outcome = Success | Failure | Stopped | WorkerLost
 
 
 @dataclass(frozen=True)
@@ -113,8 +106,6 @@ def decide(outcome: Outcome, counts: Counts, policy: RetryPolicy, spread: float)
             )
         case Stopped():
             return Decision(Status.CANCELLED, ledger="cancelled")
-        case Released(reason):
-            return Decision(Status.PENDING, ledger="released", error=reason)
         case WorkerLost(worker_id):
             crashes = counts.crashes + 1
             again = crashes < MAX_CRASHES
@@ -127,6 +118,11 @@ def decide(outcome: Outcome, counts: Counts, policy: RetryPolicy, spread: float)
                 error=error,
                 more_crashes=1,
             )
+
+
+def release(reason: str) -> Decision:
+    """Return what giving an attempt back unfinished does: nothing is counted against the task."""
+    return Decision(Status.PENDING, ledger="released", error=reason)
 
 
 def heed_cancel(decision: Decision) -> Decision:

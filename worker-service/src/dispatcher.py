@@ -4,21 +4,21 @@ import threading
 from collections.abc import Callable, Sequence
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
+from src.backoff import database_backoff
 from src.consumers import Consumer, Delivery
 from src.executor import Executor
 from src.lease import Lease
-from src.store.dialect import is_passing
+from src.store.dialect import brief
 from src.store.tasks import LeaseLost
 
 log = structlog.get_logger(__name__)
 
 #: Seconds after which it looks around without being woken.
 LOOK_SECONDS = 1.0
-#: Seconds between two goes at a database that is away: doubling from the first to the last.
-FIRST_PAUSE_SECONDS = 0.2
-LAST_PAUSE_SECONDS = 3.0
+#: Seconds to wait for the heartbeat to register anew.
+LEASE_LOST_SECONDS = 0.2
 
 
 class Dispatcher:
@@ -49,23 +49,22 @@ class Dispatcher:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        backoff = database_backoff()
         while not self._stop.is_set():
             self._woken.clear()
             try:
                 self._turn()
             except LeaseLost:
                 # The heartbeat finds out likewise and registers anew.
-                self._stop.wait(FIRST_PAUSE_SECONDS)
-            except Exception as error:
-                if isinstance(error, DBAPIError) and is_passing(error):
-                    log.warning("claims wait for the database", reason=str(error.orig))
-                else:
-                    log.exception("dispatcher stumbled")
-                self._stop.wait(pause)
-                pause = min(pause * 2, LAST_PAUSE_SECONDS)
+                self._stop.wait(LEASE_LOST_SECONDS)
+            except SQLAlchemyError as error:
+                log.warning("claims wait for the database", reason=brief(error))
+                self._stop.wait(backoff.next())
+            except Exception:
+                log.exception("dispatcher stumbled")
+                self._stop.wait(backoff.next())
             else:
-                pause = FIRST_PAUSE_SECONDS
+                backoff.reset()
                 self._woken.wait(self._seconds_to_wait())
 
     def _turn(self) -> None:

@@ -134,13 +134,21 @@ class Executor:
             if size > MAX_RESULT_BYTES:
                 return Failure(f"result of {size} bytes; at most {MAX_RESULT_BYTES} are kept")
             return Success(result)
-        except Cancelled:
-            return Stopped()
         except BaseException as error:
+            if isinstance(error, Cancelled) and context.cancelled.is_set():
+                return Stopped()
             log.warning(
                 "handler failed",
                 task_id=attempt.fence.task_id,
                 attempt=attempt.fence.number,
                 exc_info=True,
             )
-            return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+            return Failure(_describe(error), "".join(traceback.format_exception(error)))
+
+
+def _describe(error: BaseException) -> str:
+    """Name type and message; an exception's own text may raise in turn."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - whatever it is, the handler's failure is what counts
+        return f"{type(error).__name__}, whose text cannot be read"

@@ -3,23 +3,23 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
+from src.backoff import database_backoff
 from src.consumers import Delivery
 from src.contract import Status
 from src.decision import Failure, RetryPolicy, decide, random_spread
-from src.executor import Executor, Finished
-from src.store.dialect import is_passing
+from src.executor import Finished
+from src.store.attempts import Fence
+from src.store.dialect import brief, is_passing
 from src.store.tasks import TaskStore
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between two goes at a database that is away: doubling from the first to the last.
-FIRST_PAUSE_SECONDS = 0.2
-LAST_PAUSE_SECONDS = 3.0
 #: Outcomes in one transaction.
 BATCH = 100
 
@@ -34,11 +34,10 @@ class Finisher:
         self._policy = policy
         self._ack = ack
         self._queue: queue.SimpleQueue[Finished] = queue.SimpleQueue()
-        self._executor: Executor | None = None
 
-    def start(self, executor: Executor) -> None:
-        """Begin; ``executor`` is told of every outcome that is committed."""
-        self._executor = executor
+    def start(self, let_go: Callable[[Iterable[Fence]], None]) -> None:
+        """Begin; ``let_go`` is told of every attempt whose outcome is committed."""
+        self._forget = let_go
         threading.Thread(target=self._run, name="finisher", daemon=True).start()
 
     def put(self, finished: Finished) -> None:
@@ -53,22 +52,18 @@ class Finisher:
 
     def _finish(self, batch: Sequence[Finished]) -> None:
         """Commit the outcomes, whatever it takes, then ack their deliveries."""
-        pause = FIRST_PAUSE_SECONDS
+        backoff = database_backoff()
         while True:
             try:
                 self._commit(batch)
-            except DBAPIError as error:
-                if not is_passing(error):
-                    return self._isolate(batch, error)
-                log.warning(
-                    "outcomes wait for the database", outcomes=len(batch), reason=str(error.orig)
-                )
-                time.sleep(pause)
-                pause = min(pause * 2, LAST_PAUSE_SECONDS)
-            except Exception as error:  # noqa: BLE001 - logged there, item by item
-                return self._isolate(batch, error)
+            except Exception as error:  # noqa: BLE001 - logged either way
+                if not is_passing(error) and self._isolate(batch, error):
+                    return
+                reason = brief(error) if isinstance(error, SQLAlchemyError) else repr(error)
+                log.warning("outcomes wait for the database", outcomes=len(batch), reason=reason)
+                time.sleep(backoff.next())
             else:
-                return None
+                return
 
     def _commit(self, batch: Sequence[Finished]) -> None:
         decisions = {
@@ -89,26 +84,35 @@ class Finisher:
             )
         self._let_go(batch)
 
-    def _isolate(self, batch: Sequence[Finished], error: Exception) -> None:
-        """Find the outcome that cannot be written, so that it holds up no other."""
+    def _isolate(self, batch: Sequence[Finished], error: Exception) -> bool:
+        """Find the outcome that cannot be written, so that it holds up no other.
+
+        Written as a plain error in its place: if even that is refused, it was not the value's
+        fault. Returns whether all of the batch is committed.
+        """
         if len(batch) > 1:
             half = len(batch) // 2
             self._finish(batch[:half])
             self._finish(batch[half:])
-            return
-        done = batch[0]
-        log.exception("outcome cannot be written", task_id=done.attempt.fence.task_id)
+            return True
+        [done] = batch
+        log.error(
+            "outcome cannot be written",
+            task_id=done.attempt.fence.task_id,
+            attempt=done.attempt.fence.number,
+            exc_info=error,
+        )
         plain = Failure(f"the outcome could not be stored: {type(error).__name__}")
-        if done.outcome == plain:
-            # Not even that: the heartbeat finds the row without an owner and gives it back.
-            self._let_go(batch)
-        else:
-            self._finish([Finished(done.attempt, plain, done.delivery)])
+        try:
+            self._commit([replace(done, outcome=plain)])
+        except Exception as again:  # noqa: BLE001 - whatever it is, the first one counts
+            log.warning("nor can an error in its place", reason=type(again).__name__)
+            return False
+        return True
 
     def _let_go(self, batch: Sequence[Finished]) -> None:
         self._ack([done.delivery for done in batch if done.delivery])
-        if self._executor:
-            self._executor.let_go(done.attempt.fence for done in batch)
+        self._forget(done.attempt.fence for done in batch)
 
 
 _EVENTS = {

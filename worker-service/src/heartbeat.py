@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from src.contract import Status
-from src.decision import Counts, Released, RetryPolicy, decide
 from src.executor import Executor
 from src.lease import Lease
 from src.rescue import DeathWatch
 from src.store.attempts import Fence
-from src.store.leases import LeaseStore
+from src.store.dialect import brief
+from src.store.leases import Beat, LeaseStore
 from src.store.tasks import TaskStore
 
 log = structlog.get_logger(__name__)
@@ -29,11 +29,10 @@ class Heartbeat:
 
     def __init__(
         self,
-        leases: LeaseStore,
         tasks: TaskStore,
+        leases: LeaseStore,
         lease: Lease,
         executor: Executor,
-        policy: RetryPolicy,
         *,
         about: Mapping[str, Any],
         renewed: Callable[[], None],
@@ -44,7 +43,6 @@ class Heartbeat:
         self._tasks = tasks
         self._lease = lease
         self._executor = executor
-        self._policy = policy
         self._about = about
         self._renewed = renewed
         self._rescued = rescued
@@ -68,44 +66,62 @@ class Heartbeat:
         """Give one sign of life and look after what depends on it."""
         began = time.monotonic()
         try:
-            if not self._registered:
-                self._register()
-            beat = self._leases.beat(self._lease.worker_id, self._executor.load())
-            if beat is None:
-                self._start_over()
-                return
-            self._lease.renew(began)
-            self._renewed()
-            if self._sign_file:
-                self._sign_file.touch()
+            beat = self._beat(began)
+        except SQLAlchemyError as error:
+            self._watch.restart()
+            log.warning("heartbeat failed", reason=brief(error))
+            return
+        if beat is None:
+            return
+        try:
             self._executor.cancel(fence for fence, told in beat.claimed.items() if told)
             self._give_back_unowned(set(beat.claimed))
             others = {id_: n for id_, n in beat.beats.items() if id_ != self._lease.worker_id}
             self._rescue(others, began)
-        except DBAPIError as error:
-            self._watch.restart()
-            log.warning("heartbeat failed", reason=str(error.orig))
-        except Exception:
-            self._watch.restart()
-            log.exception("heartbeat stumbled")
+        except SQLAlchemyError as error:
+            # A collision with another rescuer, mostly; the next sweep does it again.
+            log.warning("sweep failed", reason=brief(error))
+        self._leave_sign()
+
+    def _beat(self, began: float) -> Beat | None:
+        """Renew the lease; return None if it had to be taken out anew."""
+        if not self._registered:
+            self._register()
+        beat = self._leases.beat(self._lease.worker_id, self._executor.load())
+        if beat is None:
+            log.warning("taken for dead, starting over", worker_id=self._lease.worker_id)
+            self._registered = False
+            self._register()
+            return None
+        self._lease.renew(began)
+        self._renewed()
+        return beat
 
     def _run(self) -> None:
-        self.beat_once()
-        while not self._stop.wait(self._lease.seconds / BEATS_PER_LEASE):
-            self.beat_once()
+        while True:
+            try:
+                self.beat_once()
+            except Exception:
+                self._watch.restart()
+                log.exception("heartbeat stumbled")
+            if self._stop.wait(self._lease.seconds / BEATS_PER_LEASE):
+                return
 
     def _register(self) -> None:
+        """Take a new id: the old one's tasks were taken away, or its insert was not answered."""
+        self._lease.start_over()
+        self._unowned.clear()
+        self._watch.restart()
         self._leases.register(self._lease.worker_id, self._about)
         self._registered = True
         log.info("registered", worker_id=self._lease.worker_id, **self._about)
 
-    def _start_over(self) -> None:
-        """Take a new id: under the old one our tasks were taken away."""
-        log.warning("taken for dead, starting over", worker_id=self._lease.worker_id)
-        self._lease.start_over()
-        self._unowned.clear()
-        self._watch.restart()
-        self._register()
+    def _leave_sign(self) -> None:
+        if self._sign_file:
+            try:
+                self._sign_file.touch()
+            except OSError as error:
+                log.warning("heartbeat file cannot be touched", reason=str(error))
 
     def _give_back_unowned(self, claimed: set[Fence]) -> None:
         """Give back rows that are PROCESSING under our id and of which nobody here knows.
@@ -117,18 +133,15 @@ class Heartbeat:
         unowned = claimed - self._executor.held()
         lost = {f for f in unowned if f in self._unowned and self._unowned[f] <= ended}
         self._unowned = {fence: self._unowned.get(fence, begun) for fence in unowned}
-        if not lost:
-            return
-        reason = Released("its claim was answered to nobody")
-        decision = decide(reason, Counts(0, 0), self._policy, 0)
-        for fence in self._tasks.finish(dict.fromkeys(lost, decision)):
+        for fence in self._tasks.give_back(lost, "its claim was answered to nobody"):
             log.warning("gave back", task_id=fence.task_id, attempt=fence.number)
 
     def _rescue(self, others: Mapping[str, int], at: float) -> None:
         for worker_id, beat in self._watch.observe(others, at).items():
             taken = self._leases.bury(worker_id, beat)
-            log.warning("worker lost", lost_worker_id=worker_id, tasks=len(taken))
-            self._tell(taken)
+            if taken is not None:
+                log.warning("worker lost", lost_worker_id=worker_id, tasks=len(taken))
+                self._tell(taken)
         self._tell(self._leases.take_orphans())
 
     def _tell(self, taken: Mapping[Fence, Status]) -> None:

@@ -1,23 +1,21 @@
 """The worker service. ``python -m src.main`` in ``worker-service``."""
 
 import os
-import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Sequence
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from src.config import Settings, SettingsError, load_settings
 from src.consumers import Consumer, Delivery
 from src.consumers.poller import Poller
 from src.consumers.rabbitmq import RabbitConsumer
 from src.contract import task_queue
-from src.decision import Counts, Released, RetryPolicy, decide
+from src.decision import RetryPolicy
 from src.dispatcher import Dispatcher
 from src.executor import Executor
 from src.finisher import Finisher
@@ -25,8 +23,9 @@ from src.handlers.simulate import make_simulate
 from src.heartbeat import Heartbeat
 from src.lease import Lease
 from src.logs import set_up_logging
+from src.stop import StopRequests
 from src.store.attempts import Attempt
-from src.store.dialect import make_engine
+from src.store.dialect import brief, make_engine
 from src.store.leases import LeaseStore
 from src.store.schema import SchemaMismatch, wait_for_schema
 from src.store.tasks import TaskStore
@@ -35,29 +34,27 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between two polls where the table is the only source.
 POLL_SECONDS = 0.1
-#: Seconds for one statement, and for one of the heartbeat as a part of the lease.
+#: Seconds for one statement: of claims and outcomes, and while the worker stops. The heartbeat's
+#: have a third of the lease.
 STATEMENT_SECONDS = 10.0
+LAST_STATEMENT_SECONDS = 1.5
 #: Seconds after the grace period in which the give-back must be committed.
-GIVE_BACK_SECONDS = 4.0
+GIVE_BACK_SECONDS = 3.0
 
 
 class Worker:
     """Everything that a worker process holds, wired together."""
 
-    def __init__(self, settings: Settings, engine: Engine, stop: threading.Event) -> None:
+    def __init__(self, settings: Settings, engine: Engine, stop: StopRequests) -> None:
         self._settings = settings
-        self._engine = engine
         self._stop = stop
         self._policy = RetryPolicy(
             settings.max_attempts, settings.retry_base_seconds, settings.retry_max_seconds
         )
         handlers = make_simulate(settings.work_seconds, settings.work_log)
+        self._types = sorted(handlers)
         with_broker = bool(settings.broker_url)
-        self._store = TaskStore(engine, sorted(handlers), use_outbox=with_broker)
-        own_engine = make_engine(
-            settings.database_url, connections=1, statement_seconds=settings.lease_seconds / 3
-        )
-        self._leases = LeaseStore(own_engine, self._policy, use_outbox=with_broker)
+        self._store, _ = self._stores(engine)
         self._lease = Lease(settings.lease_seconds)
         self._finisher = Finisher(self._store, self._policy, self._ack)
         self._executor = Executor(
@@ -73,17 +70,21 @@ class Worker:
             overdue_seconds=settings.fallback_seconds / 2 if with_broker else 0,
             waiting=lambda: len(self._rabbit.inbox) if self._rabbit else 0,
         )
+        heartbeat_engine = make_engine(
+            settings.database_url,
+            connections=1,
+            statement_seconds=settings.lease_seconds / 3,
+            lock_wait_seconds=1,
+        )
         self._heartbeat = Heartbeat(
-            self._leases,
-            TaskStore(own_engine, sorted(handlers), use_outbox=with_broker),
+            *self._stores(heartbeat_engine),
             self._lease,
             self._executor,
-            self._policy,
             about={
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "concurrency": settings.worker_concurrency,
-                "types": sorted(handlers),
+                "types": self._types,
             },
             renewed=self._dispatcher.wake,
             rescued=self._look_in_the_table,
@@ -94,7 +95,7 @@ class Worker:
         """Work until told to stop, then finish or give back what is under way."""
         self._heartbeat.start()
         self._executor.start_threads()
-        self._finisher.start(self._executor)
+        self._finisher.start(self._executor.let_go)
         consumers: list[Consumer] = [self._poller]
         if self._rabbit:
             consumers.append(self._rabbit)
@@ -105,41 +106,54 @@ class Worker:
 
     def _wind_up(self) -> None:
         log.info("stopping", running=len(self._executor.held()))
-        self._stop.clear()
+        grace_ends = time.monotonic() + self._settings.shutdown_grace_seconds
         if self._rabbit:
             self._rabbit.close(seconds=1)
-        self._dispatcher.stop(seconds=2)
-        grace_ends = time.monotonic() + self._settings.shutdown_grace_seconds
+        self._dispatcher.stop(seconds=1)
         # A second signal ends the grace.
-        while time.monotonic() < grace_ends and not self._stop.is_set():
-            if self._executor.wait_until_idle(0.2):
+        while time.monotonic() < grace_ends and not self._executor.wait_until_idle(0.2):
+            if self._stop.wait(0):
                 break
-        given_back = self._give_back(time.monotonic() + GIVE_BACK_SECONDS)
-        self._heartbeat.stop(seconds=1)
+        # Its own connection with short limits: the whole must fit into the stop's time.
+        engine = make_engine(
+            self._settings.database_url,
+            connections=1,
+            statement_seconds=LAST_STATEMENT_SECONDS,
+            lock_wait_seconds=1,
+        )
+        tasks, leases = self._stores(engine)
+        given_back = self._give_back(tasks, leases, time.monotonic() + GIVE_BACK_SECONDS)
+        self._heartbeat.stop(seconds=0.5)
         try:
             if given_back:
-                self._leases.sign_off(self._lease.worker_id)
-        except DBAPIError as error:
-            log.warning("no sign-off, others will notice", reason=str(error.orig))
+                leases.sign_off(self._lease.worker_id)
+        except SQLAlchemyError as error:
+            log.warning("no sign-off, others will notice", reason=brief(error))
         log.info("stopped")
 
-    def _give_back(self, deadline: float) -> bool:
+    def _give_back(self, tasks: TaskStore, leases: LeaseStore, deadline: float) -> bool:
         """Return what is still ours to the queue, while the heartbeat still goes on.
 
         The rows tell what that is: a claim may have been committed and never started. Returns
-        False when the database did not answer; then others will rescue the tasks.
+        False when the database did not answer in time; then others will rescue the tasks.
         """
-        decision = decide(Released("the worker stopped"), Counts(0, 0), self._policy, 0)
         while time.monotonic() < deadline:
             try:
-                ours = self._leases.claimed(self._lease.worker_id)
-                for fence in self._store.finish(dict.fromkeys(ours, decision)):
+                ours = leases.claimed(self._lease.worker_id)
+                for fence in tasks.give_back(ours, "the worker stopped"):
                     log.info("gave back", task_id=fence.task_id, attempt=fence.number)
                 return True
-            except DBAPIError as error:
-                log.warning("give-back waits for the database", reason=str(error.orig))
+            except SQLAlchemyError as error:
+                log.warning("give-back waits for the database", reason=brief(error))
                 time.sleep(0.2)
         return False
+
+    def _stores(self, engine: Engine) -> tuple[TaskStore, LeaseStore]:
+        outbox = bool(self._settings.broker_url)
+        return (
+            TaskStore(engine, self._types, use_outbox=outbox),
+            LeaseStore(engine, self._policy, use_outbox=outbox),
+        )
 
     def _make_consumer(self) -> RabbitConsumer:
         return RabbitConsumer(
@@ -172,12 +186,11 @@ def main() -> int:
     except SettingsError as error:
         sys.exit(f"worker-service: {error}")
     set_up_logging(settings.log_format, settings.log_level)
-    stop = threading.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, lambda *_: stop.set())
+    stop = StopRequests()
+    stop.listen()
     engine = make_engine(settings.database_url, connections=3, statement_seconds=STATEMENT_SECONDS)
     try:
-        ready = wait_for_schema(engine, stop)
+        ready = wait_for_schema(engine, stop.wait)
     except SchemaMismatch as error:
         sys.exit(f"worker-service: {error}")
     if ready:

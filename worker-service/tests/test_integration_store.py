@@ -10,7 +10,7 @@ from conftest import POLICY, Bench, workers
 from sqlalchemy import event, select
 
 from src.contract import Status
-from src.decision import Counts, Decision, Failure, Released, Success, decide
+from src.decision import Counts, Decision, Failure, Success, decide, release
 from src.store.attempts import Fence
 from src.store.leases import Load
 from src.store.settle import lock_tasks
@@ -19,7 +19,7 @@ from src.store.tasks import LeaseLost, _hold_lease
 
 COMPLETE = decide(Success({"n": 1}), Counts(0, 0), POLICY, 0)
 RETRY = decide(Failure("boo", "trace"), Counts(0, 0), POLICY, 0)
-RELEASE = decide(Released("stop"), Counts(0, 0), POLICY, 0)
+RELEASE = release("stop")
 
 # --- claim ----------------------------------------------------------------------------------------
 
@@ -204,6 +204,15 @@ def test_a_stale_attempt_in_a_batch_leaves_the_others_alone(bench: Bench) -> Non
     assert bench.task(stale).status == "PROCESSING"
 
 
+def test_of_two_attempts_of_a_task_in_a_batch_the_current_one_counts(bench: Bench) -> None:
+    task_id = bench.running(attempt=2)
+
+    settled = bench.tasks.finish({Fence(task_id, 2): COMPLETE, Fence(task_id, 1): RETRY})
+
+    assert set(settled) == {Fence(task_id, 2)}
+    assert bench.task(task_id).status == "COMPLETED"
+
+
 @pytest.mark.parametrize(
     ("decision", "status"),
     [(COMPLETE, "COMPLETED"), (RETRY, "CANCELLED"), (RELEASE, "CANCELLED")],
@@ -272,7 +281,7 @@ def test_who_gave_a_sign_of_life_meanwhile_is_not_buried(bench: Bench) -> None:
     task_id = bench.running(worker_id=alive)
     bench.leases.beat(alive, Load(0, 0, 0))
 
-    assert bench.leases.bury(alive, 0) == {}
+    assert bench.leases.bury(alive, 0) is None
 
     assert bench.task(task_id).status == "PROCESSING"
     assert alive in workers(bench)
@@ -323,7 +332,7 @@ def test_a_burial_waits_for_a_claim_that_is_under_way(bench: Bench) -> None:
 
     def bury() -> None:
         claimed.wait(5)
-        buried.append(len(bench.leases.bury(bench.worker_id, 0)))
+        buried.append(len(bench.leases.bury(bench.worker_id, 0) or ()))
 
     thread = threading.Thread(target=bury)
     thread.start()

@@ -8,7 +8,6 @@ from src.decision import (
     Decision,
     Failure,
     Outcome,
-    Released,
     RetryPolicy,
     Stopped,
     Success,
@@ -16,6 +15,7 @@ from src.decision import (
     clip,
     decide,
     heed_cancel,
+    release,
 )
 
 POLICY = RetryPolicy(max_attempts=3, base_seconds=2, max_seconds=60)
@@ -33,7 +33,6 @@ POLICY = RetryPolicy(max_attempts=3, base_seconds=2, max_seconds=60)
         (Failure("boo"), Counts(0, 0, max_attempts=1), "FAILED", "error", 1, 0),
         (Failure("boo"), Counts(4, 0, max_attempts=6), "PENDING", "error", 1, 0),
         (Stopped(), Counts(0, 0), "CANCELLED", "cancelled", 0, 0),
-        (Released("stop"), Counts(2, 2), "PENDING", "released", 0, 0),
         (WorkerLost("w"), Counts(2, 0), "PENDING", "worker_lost", 0, 1),
         (WorkerLost("w"), Counts(0, 1), "PENDING", "worker_lost", 0, 1),
         (WorkerLost("w"), Counts(0, 2), "FAILED", "worker_lost", 0, 1),
@@ -64,9 +63,16 @@ def test_the_backoff_doubles_up_to_the_cap_and_is_spread(
     assert POLICY.backoff(errors, spread) == seconds
 
 
+def test_what_is_given_back_counts_in_nothing() -> None:
+    given_back = release("stop")
+
+    assert (given_back.status, given_back.ledger) == (Status.PENDING, "released")
+    assert (given_back.more_errors, given_back.more_crashes) == (0, 0)
+
+
 def test_only_a_retry_waits() -> None:
     assert decide(Failure("boo"), Counts(1, 0), POLICY, 0).delay_seconds == 4
-    assert decide(Released("stop"), Counts(1, 0), POLICY, 0).delay_seconds is None
+    assert release("stop").delay_seconds is None
     assert decide(WorkerLost("w"), Counts(1, 0), POLICY, 0).delay_seconds is None
 
 
@@ -75,7 +81,7 @@ def test_only_a_retry_waits() -> None:
     [
         decide(Failure("boo"), Counts(0, 0), POLICY, 0),
         decide(Failure("boo"), Counts(2, 0), POLICY, 0),
-        decide(Released("stop"), Counts(0, 0), POLICY, 0),
+        release("stop"),
         decide(WorkerLost("w"), Counts(0, 0), POLICY, 0),
         decide(Stopped(), Counts(0, 0), POLICY, 0),
     ],

@@ -15,7 +15,7 @@ from src.contract import Status
 from src.decision import Counts, Decision, Failure, Outcome, Stopped, Success
 from src.executor import Executor, Finished
 from src.finisher import Finisher
-from src.handlers import Context
+from src.handlers import Cancelled
 from src.handlers.simulate import Plan, make_simulate
 from src.rescue import DeathWatch
 from src.store.attempts import Attempt, Fence
@@ -118,7 +118,7 @@ def attempt(type_: str = "simulate", details: Any = None, number: int = 1) -> At
     return Attempt(Fence("t", number), "w", type_, "t", "d", details, Counts(0, 0))
 
 
-def run(handler: Any, details: Any = None) -> Outcome:
+def run(handler: Any, details: Any = None, *, cancel: bool = False) -> Outcome:
     """Run one attempt with a handler and return its outcome."""
     done: list[Finished] = []
     ended = threading.Event()
@@ -129,7 +129,10 @@ def run(handler: Any, details: Any = None) -> Outcome:
 
     executor = Executor(1, {"simulate": handler}, finished, lambda _attempt: None)
     executor.start_threads()
-    executor.start(Claimed(attempt(details=details)))
+    claimed = Claimed(attempt(details=details))
+    executor.start(claimed)
+    if cancel:
+        executor.cancel([claimed.attempt.fence])
     assert ended.wait(5)
     return done[0].outcome
 
@@ -154,6 +157,27 @@ def test_a_result_that_cannot_be_kept_is_a_failure(result: Any) -> None:
     assert isinstance(run(lambda *_: result), Failure)
 
 
+def test_an_exception_that_cannot_even_be_written_out_is_a_failure() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    def fail(*_: Any) -> None:
+        raise Mute
+
+    outcome = run(fail)
+
+    assert isinstance(outcome, Failure)
+    assert "Mute" in outcome.error
+
+
+def test_a_handler_that_stops_unasked_has_failed() -> None:
+    def stop(*_: Any) -> None:
+        raise Cancelled
+
+    assert isinstance(run(stop), Failure)
+
+
 def test_even_an_exit_in_a_handler_is_only_a_failure() -> None:
     def leave(*_: Any) -> None:
         raise SystemExit(3)
@@ -162,11 +186,9 @@ def test_even_an_exit_in_a_handler_is_only_a_failure() -> None:
 
 
 def test_simulated_work_stops_when_told_to() -> None:
-    context = Context("t", 1, "t", "d")
-    context.cancelled.set()
     simulate = make_simulate(60, None)["simulate"]
 
-    assert run(lambda details, _context: simulate(details, context)) == Stopped()
+    assert run(simulate, cancel=True) == Stopped()
 
 
 # --- finishing ------------------------------------------------------------------------------------
@@ -179,6 +201,7 @@ class Journal:
         self.failures = list(failures)
         self.events: list[str] = []
         self.written: dict[Fence, Decision] = {}
+        self.forgotten: set[Fence] = set()
         self.acked = threading.Event()
 
     def finish(self, decisions: Mapping[Fence, Decision]) -> dict[Fence, Status]:
@@ -197,8 +220,7 @@ class Journal:
 
 def finish(journal: Journal) -> list[str]:
     finisher = Finisher(journal, POLICY, journal.ack)  # type: ignore[arg-type]
-    executor = Executor(1, {}, finisher.put, lambda _attempt: None)
-    finisher.start(executor)
+    finisher.start(lambda fences: journal.forgotten.update(fences))
     finisher.put(Finished(attempt(), Success(1), Delivery("t", 1, 1, 4)))
     assert journal.acked.wait(10)
     return journal.events
@@ -219,11 +241,28 @@ def test_an_outcome_is_kept_while_the_database_is_away() -> None:
     assert journal.written[Fence("t", 1)].status is Status.COMPLETED
 
 
-def test_an_outcome_that_cannot_be_written_is_written_as_an_error() -> None:
-    journal = Journal(DataError("UPDATE", {}, Exception(1406, "Data too long")))
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        DataError("UPDATE", {}, Exception(1406, "Data too long")),
+        # PyMySQL gives every code that it does not know this class.
+        OperationalError("UPDATE", {}, Exception(3157, "The JSON document exceeds the depth")),
+        OperationalError("UPDATE", {}, Exception(4025, "CONSTRAINT `tasks.result` failed")),
+    ],
+)
+def test_an_outcome_that_cannot_be_written_is_written_as_an_error(refusal: Exception) -> None:
+    journal = Journal(refusal)
 
     assert finish(journal) == ["failed", "committed", "acked"]
     assert "could not be stored" in (journal.written[Fence("t", 1)].error or "")
+
+
+def test_an_outcome_is_kept_when_no_error_can_be_written_in_its_place_either() -> None:
+    broken = OperationalError("UPDATE", {}, Exception(1054, "Unknown column"))
+    journal = Journal(broken, broken)
+
+    assert finish(journal) == ["failed", "failed", "committed", "acked"]
+    assert journal.written[Fence("t", 1)].status is Status.COMPLETED
 
 
 # --- settings -------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable
 
 import structlog
 import uuid_utils
@@ -79,7 +78,7 @@ class RequestContext:
 class BodyLimit:
     """Reads the body before anybody else does, up to a size and for a time."""
 
-    def __init__(self, app: ASGIApp, max_bytes: Callable[[], int]) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
 
@@ -102,14 +101,13 @@ class BodyLimit:
             await self._app(scope, _replay(body, receive), send)
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes | Problem | None:
-        limit = self._max_bytes()
         too_large = Problem(
             413,
-            f"The body is larger than {limit} bytes (MAX_BODY_BYTES); send less.",
+            f"The body is larger than {self._max_bytes} bytes (MAX_BODY_BYTES); send less.",
             headers={"Connection": "close"},
         )
         declared = headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > limit:
+        if declared.isdecimal() and int(declared) > self._max_bytes:
             return too_large
         body = bytearray()
         while True:
@@ -117,7 +115,7 @@ class BodyLimit:
             if message["type"] == "http.disconnect":
                 return None
             body += message.get("body", b"")
-            if len(body) > limit:
+            if len(body) > self._max_bytes:
                 return too_large
             if not message.get("more_body", False):
                 return bytes(body)

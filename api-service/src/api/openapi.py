@@ -17,6 +17,12 @@ _DETAILS = {
     503: "The database is away; send the same request again.",
 }
 
+_ASK_AGAIN = {
+    "schema": {"type": "integer"},
+    "description": "Seconds after which it is worth asking how far it is",
+    "example": 1,
+}
+TASK_HEADERS: dict[str, Any] = {"headers": {"Retry-After": _ASK_AGAIN}}
 SUBMITTED_HEADERS: dict[str, Any] = {
     "headers": {
         "Location": {
@@ -24,11 +30,7 @@ SUBMITTED_HEADERS: dict[str, Any] = {
             "description": "Where the task is",
             "example": f"/api/tasks/{TASK_ID}",
         },
-        "Retry-After": {
-            "schema": {"type": "integer"},
-            "description": "Seconds after which it is worth asking how far it is",
-            "example": 1,
-        },
+        "Retry-After": _ASK_AGAIN,
     }
 }
 

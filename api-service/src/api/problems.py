@@ -5,14 +5,15 @@ import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from src.api.schemas import SubmitTask
 from src.db.database import DatabaseUnavailable, SchemaMismatch
 from src.services.errors import TaskNotFound
 
@@ -70,37 +71,40 @@ def internal_error() -> Problem:
 
 
 def answer(request: Request, problem: Problem) -> Response:
-    return problem.response(request.url.path, str(request.state.request_id))
+    return problem.response(quote(request.scope["path"]), str(request.state.request_id))
 
 
 def handle_problems(app: FastAPI) -> None:
-    """Register how each error of the services and of the framework is told to the client."""
+    """Register how each error of the services and of the framework is told to the client.
+
+    All are ``async``: a plain function would need one of the threads that wait for the database.
+    """
 
     @app.exception_handler(Problem)
-    def problem(request: Request, error: Problem) -> Response:
+    async def problem(request: Request, error: Problem) -> Response:
         return answer(request, error)
 
     @app.exception_handler(TaskNotFound)
-    def task_not_found(request: Request, _error: TaskNotFound) -> Response:
+    async def task_not_found(request: Request, _error: TaskNotFound) -> Response:
         return answer(request, Problem(404, "No task has this id; it was deleted or never stored."))
 
     @app.exception_handler(DatabaseUnavailable)
-    def database_unavailable(request: Request, error: DatabaseUnavailable) -> Response:
+    async def database_unavailable(request: Request, error: DatabaseUnavailable) -> Response:
         log.warning("database away", reason=str(error))
         return answer(request, unavailable("The database is away; send the same request again."))
 
     @app.exception_handler(SchemaMismatch)
-    def schema_mismatch(request: Request, error: SchemaMismatch) -> Response:
+    async def schema_mismatch(request: Request, error: SchemaMismatch) -> Response:
         log.error("schema refused", reason=str(error))
         return answer(request, unavailable("The database is not set up for this service."))
 
     @app.exception_handler(HTTPException)
-    def http_error(request: Request, error: HTTPException) -> Response:
+    async def http_error(request: Request, error: HTTPException) -> Response:
         return answer(request, _from_framework(request, error))
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> Response:
-        return answer(request, _invalid(error.errors(), _known_fields(request)))
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return answer(request, _invalid(error.errors(), list(SubmitTask.model_fields)))
 
 
 def _from_framework(request: Request, error: HTTPException) -> Problem:
@@ -110,16 +114,11 @@ def _from_framework(request: Request, error: HTTPException) -> Problem:
         400: "The body could not be read; send a JSON object.",
     }
     detail = details.get(error.status_code, str(error.detail))
-    return Problem(error.status_code, detail, headers=error.headers)
-
-
-def _known_fields(request: Request) -> list[str]:
-    route = request.scope.get("route")
-    body = getattr(route, "body_field", None)
-    model = getattr(getattr(body, "field_info", None), "annotation", None)
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return list(model.model_fields)
-    return []
+    headers = error.headers
+    if error.status_code == 405 and not headers:
+        # Static files: Starlette leaves out what it allows.
+        headers = {"Allow": "GET, HEAD"}
+    return Problem(error.status_code, detail, headers=headers)
 
 
 def _invalid(found: Sequence[Any], known: Sequence[str]) -> Problem:

@@ -109,10 +109,16 @@ class TaskView(BaseModel):
     crashes: int = Field(description="Attempts whose worker was lost")
     max_attempts: int | None = Field(description="null: the worker's MAX_ATTEMPTS")
     run_at: str = Field(description="Not run before this; RFC 3339")
-    started_at: str | None = Field(description="When the latest attempt began; RFC 3339")
-    worker: str | None = Field(description="Who runs it or ran it last")
+    started_at: str | None = Field(
+        description="When the latest attempt began; null while the next one is waited for"
+    )
+    worker: str | None = Field(
+        description="Who runs it or ran it last; null while the next attempt is waited for"
+    )
     result: Any | None = Field(description="What the handler returned")
-    error: str | None = Field(description="What the latest failed attempt said")
+    error: str | None = Field(
+        description="Why the latest attempt did not succeed; null after a success"
+    )
 
     @classmethod
     def of(cls, row: RowMapping) -> "TaskView":

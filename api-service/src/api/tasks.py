@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from src.api.deps import JsonBody, RuntimeDep
-from src.api.openapi import SUBMITTED_HEADERS, problems
+from src.api.openapi import SUBMITTED_HEADERS, TASK_HEADERS, problems
 from src.api.schemas import TASK_ID, SubmitTask, TaskSubmitted, TaskView
 from src.contract import FINAL, parse_task_id
 from src.services.errors import TaskNotFound
@@ -38,7 +38,7 @@ def submit_task(task: SubmitTask, response: Response, runtime: RuntimeDep) -> Ta
     operation_id="getTask",
     summary="Get a task",
     response_description="The task; with Retry-After while it is not final",
-    responses=problems(404, 500, 503),
+    responses={200: TASK_HEADERS, **problems(404, 500, 503)},
 )
 def get_task(
     task_id: Annotated[str, Path(description="As the submission returned it", examples=[TASK_ID])],

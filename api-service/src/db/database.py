@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, inspect, select
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from src.db.dialect import STATEMENT_SECONDS, is_collision, is_sqlite, make_engine
+from src.db.dialect import STATEMENT_SECONDS, is_away, is_collision, is_sqlite, make_engine
 from src.models.tables import Base
 
 T = TypeVar("T")
@@ -32,23 +32,23 @@ class Database:
         self._lock = threading.Lock()
         self._checked = False
 
-    def write(self, work: Callable[[Connection], T], seconds: float = STATEMENT_SECONDS) -> T:
+    def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in one transaction; after a collision or a lost connection the whole again.
 
         What ``work`` does must bear being done twice: the answer to a commit can be lost.
 
         Raises:
-            DatabaseUnavailable: not done within about ``seconds``, or nobody answers.
+            DatabaseUnavailable: nobody answers, or not within the budget of a request.
             SchemaMismatch: see ``check_schema``.
         """
-        return self._run(self.engine, work, seconds)
+        return self._run(self.engine, work)
 
-    def read(self, work: Callable[[Connection], T], seconds: float = STATEMENT_SECONDS) -> T:
+    def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work``, which only reads, likewise."""
-        return self._run(self._reader, work, seconds)
+        return self._run(self._reader, work)
 
-    def _run(self, engine: Engine, work: Callable[[Connection], T], seconds: float) -> T:
-        deadline = time.monotonic() + seconds
+    def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        deadline = time.monotonic() + STATEMENT_SECONDS
         pause = 0.01
         while True:
             try:
@@ -58,9 +58,9 @@ class Database:
             except PoolTimeout as error:
                 raise DatabaseUnavailable("no free connection") from error
             except DBAPIError as error:
-                again = error.connection_invalidated or is_collision(error)
-                if not again and not isinstance(error, OperationalError | InterfaceError):
+                if not is_away(error):
                     raise
+                again = error.connection_invalidated or is_collision(error)
                 if not again or time.monotonic() + pause > deadline:
                     raise DatabaseUnavailable(str(error.orig)) from error
             time.sleep(pause)
@@ -74,15 +74,13 @@ class Database:
         """
         if self._checked:
             return
-        with self._lock:
-            if self._checked:
-                return
-            if is_sqlite(self.engine):
-                with self.engine.begin() as connection:
-                    Base.metadata.create_all(connection)
-            with self.engine.connect() as connection:
-                _compare(connection)
-            self._checked = True
+        if is_sqlite(self.engine):
+            with self._lock, self.engine.begin() as connection:
+                Base.metadata.create_all(connection)
+        # Without the lock: many may look at once, but none waits for another's time-out.
+        with self.engine.connect() as connection:
+            _compare(connection)
+        self._checked = True
 
     def ping(self) -> None:
         """Ask the database for a sign of life.

@@ -1,6 +1,7 @@
 """All that differs between MySQL, MariaDB and SQLite."""
 
 import math
+import sqlite3
 import time
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,14 @@ LOCK_WAIT_SECONDS = 1
 
 #: Deadlock, lock wait timeout: the transaction is gone, the same again will do.
 _COLLISIONS = frozenset({1213, 1205})
+#: No connection or a lost one, no space, no rights, interrupted: passes, or a person mends it.
+#: PyMySQL makes an OperationalError of every code that it does not know: the class tells nothing.
+_AWAY = frozenset(
+    {
+        *(2002, 2003, 2006, 2013, 1040, 1042, 1043, 1044, 1045, 1049, 1053, 1129, 1130),
+        *(1158, 1159, 1160, 1161, 1927, 4031, 1021, 1030, 1114, 1180, 1317, 1142, 1143, 1792),
+    }
+)
 #: Read-only after a failover: the connection looks healthy and leads to the wrong server.
 _READ_ONLY = frozenset({1290, 1836})
 
@@ -77,9 +86,23 @@ def now(connection: Connection) -> datetime:
     return instant
 
 
+def brief(error: Exception) -> str:
+    """Tell an error in a line, without the statement."""
+    return str(error.orig) if isinstance(error, DBAPIError) else str(error)
+
+
 def is_collision(error: DBAPIError) -> bool:
     """Tell whether two transactions got in each other's way: the same again will do."""
     return _code(error) in _COLLISIONS
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Tell whether the database cannot be reached or used, rather than the statement be wrong."""
+    return (
+        error.connection_invalidated
+        or _code(error) in _AWAY | _COLLISIONS | _READ_ONLY
+        or isinstance(error.orig, sqlite3.OperationalError)
+    )
 
 
 def is_duplicate(error: DBAPIError) -> bool:

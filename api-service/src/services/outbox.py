@@ -1,10 +1,11 @@
 """The statements of the relay: which messages are still to be sent, and which no longer."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select, text
+from sqlalchemy import Connection, or_, select, text
 
 from src.contract import Status
 from src.db.dialect import now
@@ -15,11 +16,26 @@ from src.services.publisher import Message
 HANDED_OVERDUE = timedelta(seconds=5)
 
 
-def lock_due(connection: Connection, limit: int) -> list[Message]:
+@dataclass(frozen=True)
+class Promise:
+    """An outbox row as it was read."""
+
+    task_id: str
+    due_at: datetime
+
+
+@dataclass(frozen=True)
+class Due:
+    """What was locked: messages to send, and promises that need none any more."""
+
+    messages: list[Message]
+    settled: list[Promise]
+
+
+def lock_due(connection: Connection, limit: int) -> Due:
     """Lock what is due and nobody else is sending, the longest due first.
 
     Outbox rows only: a join would lock the tasks as well, and MariaDB has no ``FOR UPDATE OF``.
-    What is not PENDING any more comes with an empty type: its row may go without a message.
     """
     instant = now(connection)
     due = connection.execute(
@@ -34,34 +50,32 @@ def lock_due(connection: Connection, limit: int) -> list[Message]:
         .with_for_update(skip_locked=True)
     ).all()
     if not due:
-        return []
-    tasks = {
+        return Due([], [])
+    pending = {
         task.id: task
         for task in connection.execute(
             select(Task.id, Task.priority, Task.type, Task.traceparent).where(
-                and_(Task.id.in_([row.task_id for row in due]), Task.status == Status.PENDING)
+                Task.id.in_([row.task_id for row in due]), Task.status == Status.PENDING
             )
         )
     }
-    messages = []
-    for row in due:
-        task = tasks.get(row.task_id)
-        messages.append(
-            Message(row.task_id, row.due_at, task.priority, task.type, task.traceparent)
-            if task
-            else Message(row.task_id, row.due_at, priority=0, type="")
-        )
-    return messages
+    messages = [
+        Message(task.id, row.due_at, task.priority, task.type, task.traceparent)
+        for row in due
+        if (task := pending.get(row.task_id))
+    ]
+    settled = [Promise(row.task_id, row.due_at) for row in due if row.task_id not in pending]
+    return Due(messages, settled)
 
 
-def delete_promises(connection: Connection, messages: Sequence[Message]) -> None:
+def delete_promises(connection: Connection, promises: Sequence[Promise | Message]) -> None:
     """Delete the outbox rows as they were read; one that was promised anew meanwhile stays.
 
     A join by primary key: ``DELETE … IN (…)`` scans a small table, and then two relays deadlock.
     """
-    if not messages:
+    if not promises:
         return
-    ordered = sorted(messages, key=lambda message: message.task_id)
+    ordered = sorted(promises, key=lambda promise: promise.task_id)
     # Converted, or the server compares as utf8mb4 and cannot use the key of an ASCII column.
     pairs = " UNION ALL ".join(
         f"SELECT CONVERT(:id{n} USING ascii) COLLATE ascii_bin AS task_id,"
@@ -69,8 +83,8 @@ def delete_promises(connection: Connection, messages: Sequence[Message]) -> None
         for n in range(len(ordered))
     )
     parameters: dict[str, Any] = {}
-    for n, message in enumerate(ordered):
-        parameters |= {f"id{n}": message.task_id, f"due{n}": message.due_at}
+    for n, promise in enumerate(ordered):
+        parameters |= {f"id{n}": promise.task_id, f"due{n}": promise.due_at}
     connection.execute(
         text(
             f"DELETE o FROM ({pairs}) v STRAIGHT_JOIN outbox o "

@@ -9,10 +9,12 @@ from typing import Any
 import pika
 from pika.exceptions import AMQPError
 
-from src.contract import DEAD_QUEUE, MESSAGE_PRIORITY, Queue, encode
+from src.contract import DEAD_QUEUE, DEFAULT_PRIORITY, MESSAGE_PRIORITY, Queue, encode
 
 #: Seconds for connecting, opening the channel and declaring the queues.
 CONNECT_SECONDS = 5
+#: Seconds for the broker to say goodbye.
+CLOSE_SECONDS = 0.5
 #: Seconds between heartbeats. A dead link is noticed sooner, by its missing confirms.
 HEARTBEAT_SECONDS = 30
 
@@ -70,6 +72,7 @@ class Publisher:
         self._loop.activate_poller()
         try:
             self._turn_until(lambda: self._channel is not None, CONNECT_SECONDS)
+            self._raise_failure()
             if self._channel is None:
                 raise BrokerError(f"no connection within {CONNECT_SECONDS} s")
         except BrokerError:
@@ -92,7 +95,7 @@ class Publisher:
                 self._send(message)
         except AMQPError as error:
             raise BrokerError(repr(error)) from error
-        self._turn_until(lambda: not self._unconfirmed, seconds, tolerate_failure=True)
+        self._turn_until(lambda: not self._unconfirmed, seconds)
         return self._confirmed - self._returned
 
     def idle(self, seconds: float) -> None:
@@ -103,6 +106,7 @@ class Publisher:
         """
         self._turn_until(lambda: self._woken, seconds)
         self._woken = False
+        self._raise_failure()
 
     def wake(self) -> None:
         """End ``idle``, from any thread."""
@@ -110,9 +114,9 @@ class Publisher:
 
     def close(self) -> None:
         """Let go of the connection, politely if it takes no time."""
-        if self._connection.is_open:
+        if not (self._connection.is_closed or self._connection.is_closing):
             self._connection.close()
-            self._turn_until(lambda: self._connection.is_closed, 0.5, tolerate_failure=True)
+        self._turn(lambda: bool(self._connection.is_closed), CLOSE_SECONDS)
         self._loop.deactivate_poller()
         self._loop.close()
 
@@ -128,25 +132,28 @@ class Publisher:
                 content_type="application/json",
                 delivery_mode=pika.DeliveryMode.Persistent,
                 message_id=message.task_id,
-                priority=MESSAGE_PRIORITY[message.priority],
+                priority=MESSAGE_PRIORITY.get(message.priority, MESSAGE_PRIORITY[DEFAULT_PRIORITY]),
                 headers=message.headers(),
             ),
         )
 
-    def _turn_until(
-        self, done: Callable[[], bool], seconds: float, tolerate_failure: bool = False
-    ) -> None:
+    def _turn_until(self, done: Callable[[], bool], seconds: float) -> None:
         """Turn the loop until ``done``, time is out or the connection failed."""
+        self._turn(lambda: done() or self._failure is not None, seconds)
+
+    def _turn(self, done: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds
         # Without a timer of ours the loop would sleep for up to five seconds.
         timer = self._loop.call_later(seconds, lambda: None)
         try:
-            while not done() and self._failure is None and time.monotonic() < deadline:
+            while not done() and time.monotonic() < deadline:
                 self._loop.poll()
                 self._loop.process_timeouts()
         finally:
             self._loop.remove_timeout(timer)
-        if self._failure is not None and not tolerate_failure:
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
             raise BrokerError(self._failure)
 
     def _opened(self, channel: Any) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from src.contract import Queue
 from src.db.database import Database, DatabaseUnavailable
+from src.db.dialect import brief
 from src.services.outbox import delete_promises, lock_due
 from src.services.publisher import BrokerError, Message, Publisher
 
@@ -94,7 +95,7 @@ class Relay:
         while not self._stop.is_set():
             try:
                 self._serve()
-            except (BrokerError, DatabaseUnavailable, DBAPIError) as error:
+            except BrokerError as error:
                 self._back_off(str(error))
             except Exception as error:
                 log.exception("relay stumbled")
@@ -108,8 +109,13 @@ class Relay:
         try:
             log.info("relay connected", queue=self._queue.name)
             while self._buffer or not self._stop.is_set():
-                self._publish_handed(publisher)
-                if time.monotonic() >= next_sweep and self._sweep(publisher) < self._batch:
+                try:
+                    self._publish_handed(publisher)
+                    if time.monotonic() >= next_sweep and self._sweep(publisher) < self._batch:
+                        next_sweep = time.monotonic() + SWEEP_SECONDS
+                except (DatabaseUnavailable, SQLAlchemyError) as error:
+                    # What is published and not deleted will be sent again: a left-over then.
+                    log.warning("relay waits for the database", reason=brief(error))
                     next_sweep = time.monotonic() + SWEEP_SECONDS
                 if not self._buffer:
                     publisher.idle(max(0.0, next_sweep - time.monotonic()))
@@ -123,7 +129,7 @@ class Relay:
             return
         confirmed = publisher.publish(messages, CONFIRM_SECONDS)
         sent = [message for message in messages if message.task_id in confirmed]
-        self._database.write(partial(delete_promises, messages=sent))
+        self._database.write(partial(delete_promises, promises=sent))
         self._judge(len(messages), len(sent))
 
     def _sweep(self, publisher: Publisher) -> int:
@@ -134,14 +140,13 @@ class Relay:
         message will be a left-over.
         """
         with self._database.engine.begin() as connection:
-            messages = lock_due(connection, self._batch)
-            wanted = [message for message in messages if message.type]
-            confirmed = publisher.publish(wanted, CONFIRM_SECONDS)
-            settled = [m for m in messages if not m.type or m.task_id in confirmed]
-            delete_promises(connection, settled)
-        if wanted:
-            self._judge(len(wanted), len(confirmed))
-        return len(messages)
+            due = lock_due(connection, self._batch)
+            confirmed = publisher.publish(due.messages, CONFIRM_SECONDS)
+            sent = [message for message in due.messages if message.task_id in confirmed]
+            delete_promises(connection, [*sent, *due.settled])
+        if due.messages:
+            self._judge(len(due.messages), len(sent))
+        return len(due.messages) + len(due.settled)
 
     def _judge(self, published: int, confirmed: int) -> None:
         if confirmed < published:

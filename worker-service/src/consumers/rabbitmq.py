@@ -9,6 +9,7 @@ import pika
 import structlog
 from pika.exceptions import AMQPError
 
+from src.backoff import broker_backoff
 from src.consumers import Claimed, Delivery
 from src.consumers.inbox import Inbox
 from src.contract import DEAD_QUEUE, MalformedMessage, Queue, decode
@@ -21,8 +22,6 @@ log = structlog.get_logger(__name__)
 HEARTBEAT_SECONDS = 5
 #: Seconds that connecting, a handshake or a blocked connection may take.
 CONNECT_SECONDS = 5
-#: Seconds to wait before connecting again, by the number of failures in a row.
-BACKOFF_SECONDS = (1, 2, 4, 5)
 
 
 class ConsumerCancelled(Exception):
@@ -122,11 +121,12 @@ class RabbitConsumer:
                 self._channel.basic_ack(delivery.tag)
 
     def _run(self) -> None:
-        failures = 0
+        backoff = broker_backoff()
         while not self._stop.is_set():
             connected_as = self._generation
             try:
                 self._serve()
+                return
             except (AMQPError, ConsumerCancelled, OSError) as error:
                 reason = str(error) or type(error).__name__
             except Exception as error:
@@ -134,8 +134,9 @@ class RabbitConsumer:
                 reason = repr(error)
             if self._stop.is_set():
                 return
-            failures = 1 if self._generation > connected_as else failures + 1
-            pause = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1]
+            if self._generation > connected_as:
+                backoff.reset()
+            pause = backoff.next()
             log.warning("broker away, tasks come from the table", reason=reason, seconds=pause)
             self._stop.wait(pause)
 

@@ -1,6 +1,7 @@
 """All that differs between MySQL, MariaDB and SQLite."""
 
 import math
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,27 +10,39 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import URL, ExceptionContext
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 #: Seconds to wait for a row lock. Longer than anything here holds one.
 LOCK_WAIT_SECONDS = 3
+#: Seconds until a connection stands.
+CONNECT_SECONDS = 3.0
 #: Seconds after which the server ends a silent session. A process that was frozen inside a
 #: transaction holds its row locks no longer than this; an idle connection is simply made anew.
 IDLE_SECONDS = 15
 
 #: Read-only after a failover: the connection looks healthy and leads to the wrong server.
 _READ_ONLY = frozenset({1290, 1836})
-#: Deadlock, lock wait timeout.
-_COLLISIONS = frozenset({1213, 1205})
+#: What passes, or what a person mends, while the statement is right: collisions (1205, 1213);
+#: no connection or a lost one (2002-2013, 1040-1045, 1053, 1129, 1130, 1158-1161, 1927, 4031);
+#: no space (1021, 1030, 1114, 1180); interrupted (1317); rights (1142, 1143); read-only (1792).
+#: PyMySQL makes an OperationalError of every code that it does not know, so the class tells
+#: nothing: a value that the server refuses comes as one, too.
+_PASSING = _READ_ONLY | {
+    *(1205, 1213),
+    *(2002, 2003, 2006, 2013, 1040, 1042, 1043, 1044, 1045, 1053, 1129, 1130),
+    *(1158, 1159, 1160, 1161, 1927, 4031, 1021, 1030, 1114, 1180, 1317, 1142, 1143, 1792),
+}
 
-_MYSQL_SESSION = (
-    f"SET time_zone = '+00:00', wait_timeout = {IDLE_SECONDS},"
-    f" innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}"
-)
 
-
-def make_engine(url: str, *, connections: int, statement_seconds: float) -> Engine:
+def make_engine(
+    url: str,
+    *,
+    connections: int,
+    statement_seconds: float,
+    lock_wait_seconds: int = LOCK_WAIT_SECONDS,
+) -> Engine:
     """Make an engine whose every wait has a limit. Connects to nothing yet."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
@@ -43,10 +56,13 @@ def make_engine(url: str, *, connections: int, statement_seconds: float) -> Engi
         pool_use_lifo=True,
         pool_timeout=statement_seconds,
         connect_args={
-            "connect_timeout": 3,
+            "connect_timeout": min(CONNECT_SECONDS, statement_seconds),
             "read_timeout": statement_seconds,
             "write_timeout": statement_seconds,
-            "init_command": _MYSQL_SESSION,
+            "init_command": (
+                f"SET time_zone = '+00:00', wait_timeout = {IDLE_SECONDS},"
+                f" innodb_lock_wait_timeout = {lock_wait_seconds}"
+            ),
         },
     )
     event.listen(engine, "handle_error", _leave_read_only_servers)
@@ -107,12 +123,19 @@ def delete_by_id(connection: Connection, ids: Sequence[str]) -> None:
     )
 
 
-def is_passing(error: DBAPIError) -> bool:
+def brief(error: SQLAlchemyError) -> str:
+    """Tell an error in a line, without the statement."""
+    return str(error.orig) if isinstance(error, DBAPIError) else str(error)
+
+
+def is_passing(error: Exception) -> bool:
     """Tell whether the database is away or busy, rather than the statement wrong."""
-    return (
+    if isinstance(error, PoolTimeout):
+        return True
+    return isinstance(error, DBAPIError) and (
         error.connection_invalidated
-        or _first_argument(error.orig) in _COLLISIONS
-        or isinstance(error, OperationalError | InterfaceError)
+        or _first_argument(error.orig) in _PASSING
+        or isinstance(error.orig, sqlite3.OperationalError)
     )
 
 

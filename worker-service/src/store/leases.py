@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Select, delete, insert, select, update
 
 from src.contract import Status
 from src.decision import Counts, RetryPolicy, WorkerLost, decide
@@ -69,11 +69,7 @@ class LeaseStore:
             )
             if counted.rowcount == 0:
                 return None
-            claimed = connection.execute(
-                select(TASKS.c.id, TASKS.c.attempt, TASKS.c.cancel_requested).where(
-                    TASKS.c.status == Status.PROCESSING, TASKS.c.worker_id == worker_id
-                )
-            )
+            claimed = connection.execute(_claimed_by(worker_id))
             beats = connection.execute(select(WORKERS.c.id, WORKERS.c.beat))
             return Beat(
                 {Fence(row.id, row.attempt): row.cancel_requested for row in claimed},
@@ -83,15 +79,13 @@ class LeaseStore:
     def claimed(self, worker_id: str) -> list[Fence]:
         """Return what is PROCESSING under this worker's id."""
         with self._engine.begin() as connection:
-            rows = connection.execute(
-                select(TASKS.c.id, TASKS.c.attempt).where(
-                    TASKS.c.status == Status.PROCESSING, TASKS.c.worker_id == worker_id
-                )
-            )
+            rows = connection.execute(_claimed_by(worker_id))
             return [Fence(row.id, row.attempt) for row in rows]
 
-    def bury(self, worker_id: str, beat: int) -> dict[Fence, Status]:
-        """Delete a dead worker's row and take its tasks away, unless its beat has grown.
+    def bury(self, worker_id: str, beat: int) -> dict[Fence, Status] | None:
+        """Delete a dead worker's row and take its tasks away.
+
+        Returns None if its beat has grown, or another one was faster.
 
         A claim holds the row shared until it commits: so either we see what it claimed, or it
         finds the row gone.
@@ -103,13 +97,9 @@ class LeaseStore:
                 .with_for_update()
             )
             if dead is None:
-                return {}
+                return None
             connection.execute(delete(WORKERS).where(WORKERS.c.id == worker_id))
-            ids = connection.scalars(
-                select(TASKS.c.id).where(
-                    TASKS.c.status == Status.PROCESSING, TASKS.c.worker_id == worker_id
-                )
-            ).all()
+            ids = connection.scalars(_claimed_by(worker_id)).all()
             return self._take_away(connection, ids, {worker_id})
 
     def take_orphans(self) -> dict[Fence, Status]:
@@ -146,3 +136,9 @@ class LeaseStore:
                 lost = WorkerLost(row.worker_id)
                 decisions[Fence(row.id, row.attempt)] = decide(lost, counts, self._policy, 0)
         return settle(connection, decisions, use_outbox=self._use_outbox)
+
+
+def _claimed_by(worker_id: str) -> Select[Any]:
+    return select(TASKS.c.id, TASKS.c.attempt, TASKS.c.cancel_requested).where(
+        TASKS.c.status == Status.PROCESSING, TASKS.c.worker_id == worker_id
+    )

@@ -1,25 +1,26 @@
 """Waits for the database and its tables, and refuses tables that are not ours."""
 
-import threading
+from collections.abc import Callable
 
 import structlog
 from sqlalchemy import Engine, inspect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
+from src.backoff import database_backoff
+from src.store.dialect import brief
 from src.store.tables import SCHEMA
 
 log = structlog.get_logger(__name__)
-
-#: Seconds between two looks, growing to the last.
-PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0, 3.0)
 
 
 class SchemaMismatch(Exception):
     """The tables are not those of ``db/init.sql``; the message says which and what to do."""
 
 
-def wait_for_schema(engine: Engine, stop: threading.Event) -> bool:
+def wait_for_schema(engine: Engine, stopped: Callable[[float], bool]) -> bool:
     """Wait for as long as it takes; return False when told to stop meanwhile.
+
+    ``stopped`` waits for a request to stop for so many seconds and tells whether it came.
 
     A missing table is waited for: the schema may be about to be applied, and on SQLite the API
     makes it.
@@ -27,19 +28,18 @@ def wait_for_schema(engine: Engine, stop: threading.Event) -> bool:
     Raises:
         SchemaMismatch: a table is there but lacks a column.
     """
-    looks = 0
-    while not stop.is_set():
+    backoff = database_backoff()
+    while True:
         try:
             missing = _missing_table(engine)
             if missing is None:
                 return True
             reason = f"table {missing!r} is not there yet: start the API or apply db/init.sql"
-        except DBAPIError as error:
-            reason = str(error.orig)
+        except SQLAlchemyError as error:
+            reason = brief(error)
         log.warning("waiting for the database", reason=reason)
-        stop.wait(PAUSES_SECONDS[min(looks, len(PAUSES_SECONDS) - 1)])
-        looks += 1
-    return False
+        if stopped(backoff.next()):
+            return False
 
 
 def _missing_table(engine: Engine) -> str | None:

@@ -1,6 +1,6 @@
 """The one way out of PROCESSING: every outcome of every attempt is written here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,7 +35,7 @@ _WRITE = (
 )
 
 
-def lock_tasks(task_ids: Sequence[str]) -> Select[Any]:
+def lock_tasks(task_ids: Collection[str]) -> Select[Any]:
     """Select the rows of these tasks under lock, in the order of their ids.
 
     By primary key whatever the optimizer thinks: it scans a small table, and a scan waits for
@@ -62,19 +62,18 @@ def settle(
     """
     if not decisions:
         return {}
-    by_id = {fence.task_id: fence for fence in decisions}
     rows = [
         row
-        for row in connection.execute(lock_tasks(list(by_id)))
-        if row.status == Status.PROCESSING and row.attempt == by_id[row.id].number
+        for row in connection.execute(lock_tasks({fence.task_id for fence in decisions}))
+        if row.status == Status.PROCESSING and _fence(row) in decisions
     ]
     if not rows:
         return {}
     instant = now(connection)
     taken = {
-        row.id: heed_cancel(decisions[by_id[row.id]])
+        row.id: heed_cancel(decisions[_fence(row)])
         if row.cancel_requested
-        else decisions[by_id[row.id]]
+        else decisions[_fence(row)]
         for row in rows
     }
     connection.execute(_WRITE, [_task(row, taken[row.id], instant) for row in rows])
@@ -88,7 +87,11 @@ def settle(
     ]
     if promises and use_outbox:
         upsert(connection, OUTBOX, promises)
-    return {by_id[row.id]: taken[row.id].status for row in rows}
+    return {_fence(row): taken[row.id].status for row in rows}
+
+
+def _fence(row: Row[Any]) -> Fence:
+    return Fence(row.id, row.attempt)
 
 
 def _due(row: Row[Any], decision: Decision, instant: datetime) -> Any:

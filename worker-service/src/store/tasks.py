@@ -1,6 +1,6 @@
 """The life of a task as statements: claim, finish. Each method is one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, select, update
 
 from src.contract import PRIORITIES, Status
-from src.decision import Counts, Decision
+from src.decision import Counts, Decision, release
 from src.store.attempts import Attempt, Fence
 from src.store.dialect import delete_by_id, now
 from src.store.settle import lock_tasks, settle
@@ -104,6 +104,10 @@ class TaskStore:
         """Write decisions; return the new status of those whose attempt was still current."""
         with self._engine.begin() as connection:
             return settle(connection, decisions, use_outbox=self._use_outbox)
+
+    def give_back(self, fences: Collection[Fence], reason: str) -> dict[Fence, Status]:
+        """Return attempts unfinished, for anybody to claim at once."""
+        return self.finish(dict.fromkeys(fences, release(reason)))
 
     def _start(
         self, connection: Connection, worker_id: str, rows: Sequence[Row[Any]]
