@@ -63,7 +63,7 @@ class Tables:
     """The rows behind the API, for what it does not show yet."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        self._engine = create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
 
     def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
         with self._engine.connect() as connection:

@@ -1,0 +1,173 @@
+"""The heartbeat's rules with a store that says what the test wants."""
+
+import time
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from src.consumers import Claimed
+from src.contract import Status
+from src.decision import Counts
+from src.dispatcher import Dispatcher
+from src.executor import Executor
+from src.heartbeat import Heartbeat
+from src.lease import Lease
+from src.store.attempts import Attempt, Fence
+from src.store.leases import Beat
+
+ROW = Fence("t", 1)
+
+
+class Stores:
+    """Both stores at once: what is claimed, and what was given back."""
+
+    def __init__(self) -> None:
+        self.claimed: dict[Fence, bool] = {}
+        self.given_back: list[Fence] = []
+        self.registered: list[str] = []
+        self.failures: list[Exception | None] = []
+
+    def register(self, worker_id: str, _about: Any) -> None:
+        self.registered.append(worker_id)
+        failure = self.failures.pop(0) if self.failures else None
+        if failure:
+            raise failure
+
+    def beat(self, _worker_id: str, _load: Any) -> Beat | None:
+        return Beat(dict(self.claimed), {})
+
+    def take_orphans(self) -> dict[Fence, Status]:
+        return {}
+
+    def give_back(self, fences: Collection[Fence], _reason: str) -> dict[Fence, Status]:
+        self.given_back += fences
+        return dict.fromkeys(fences, Status.PENDING)
+
+
+@pytest.fixture
+def stores() -> Stores:
+    return Stores()
+
+
+@pytest.fixture
+def executor() -> Executor:
+    return Executor(2, {}, lambda _finished: None, lambda _attempt: None)
+
+
+@pytest.fixture
+def lease() -> Lease:
+    return Lease(15)
+
+
+@pytest.fixture
+def heartbeat(stores: Stores, executor: Executor, lease: Lease) -> Heartbeat:
+    return Heartbeat(
+        stores,  # type: ignore[arg-type]
+        stores,  # type: ignore[arg-type]
+        lease,
+        executor,
+        about={},
+        renewed=lambda: None,
+        rescued=lambda: None,
+    )
+
+
+def claimed(fence: Fence = ROW) -> Claimed:
+    return Claimed(Attempt(fence, "w", "simulate", "t", "d", None, Counts(0, 0)))
+
+
+def test_a_row_that_nobody_here_knows_is_given_back_when_seen_twice(
+    heartbeat: Heartbeat, stores: Stores
+) -> None:
+    stores.claimed = {ROW: False}
+
+    heartbeat.beat_once()
+    assert stores.given_back == []
+    heartbeat.beat_once()
+    assert stores.given_back == [ROW]
+
+
+def test_a_row_that_runs_here_is_left_alone(
+    heartbeat: Heartbeat, stores: Stores, executor: Executor
+) -> None:
+    stores.claimed = {ROW: False}
+    executor.start(claimed())
+
+    for _ in range(3):
+        heartbeat.beat_once()
+
+    assert stores.given_back == []
+
+
+def test_a_row_whose_claim_may_still_be_answered_is_left_alone(
+    heartbeat: Heartbeat, stores: Stores, executor: Executor
+) -> None:
+    stores.claimed = {ROW: False}
+
+    with executor.claiming():
+        for _ in range(3):
+            heartbeat.beat_once()
+        assert stores.given_back == []
+    heartbeat.beat_once()
+
+    assert stores.given_back == [ROW]
+
+
+def test_every_registration_takes_an_id_of_its_own(heartbeat: Heartbeat, stores: Stores) -> None:
+    lost = OperationalError("INSERT", {}, Exception(2013, "Lost connection"))
+    stores.failures = [lost, lost]
+
+    for _ in range(3):
+        heartbeat.beat_once()
+
+    assert len(set(stores.registered)) == 3
+
+
+def test_a_lease_is_fresh_for_half_of_its_time(lease: Lease) -> None:
+    assert not lease.is_fresh()
+    lease.renew(time.monotonic() - 7)
+    assert lease.is_fresh()
+    lease.renew(time.monotonic() - 8)
+    assert not lease.is_fresh()
+
+
+class OneTask:
+    """A consumer that always has a task."""
+
+    def __init__(self, on_claim: Any = lambda: None) -> None:
+        self.claims = 0
+        self._on_claim = on_claim
+
+    def seconds_until_ready(self) -> float:
+        return 0.0
+
+    def claim(self, _slots: int, *, take_suspect: bool) -> list[Claimed]:
+        self.claims += 1
+        self._on_claim()
+        return [claimed()]
+
+
+def turn(executor: Executor, lease: Lease, consumer: OneTask) -> None:
+    dispatcher = Dispatcher(executor, lease, lambda _deliveries: None)
+    dispatcher._consumers = [consumer]
+    dispatcher._turn()
+
+
+def test_with_a_stale_lease_nothing_is_claimed(executor: Executor, lease: Lease) -> None:
+    consumer = OneTask()
+
+    turn(executor, lease, consumer)
+    assert consumer.claims == 0
+    lease.renew(time.monotonic())
+    turn(executor, lease, consumer)
+    assert (consumer.claims, executor.held()) == (1, {ROW})
+
+
+def test_what_was_claimed_too_late_is_not_started(executor: Executor, lease: Lease) -> None:
+    lease.renew(time.monotonic())
+
+    turn(executor, lease, OneTask(on_claim=lambda: lease.renew(time.monotonic() - 8)))
+
+    assert executor.held() == set()
