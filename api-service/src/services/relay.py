@@ -24,6 +24,8 @@ CONFIRM_SECONDS = 1.0
 SWEEP_SECONDS = 1.0
 #: Seconds to stay away from a broker that failed, by the number of failures in a row.
 BACKOFF_SECONDS = (1, 2, 4, 5)
+#: A connection that lasted so many seconds was a good one: the next failure is the first again.
+GOOD_SECONDS = 10
 #: Seconds for the thread to end when the process stops.
 STOP_SECONDS = 2.0
 #: Messages in one batch.
@@ -105,13 +107,14 @@ class Relay:
         """Connect, then publish and sweep until the broker fails."""
         publisher = Publisher(self._url, self._queue)
         self._publisher = publisher
+        connected_at = time.monotonic()
         next_sweep = 0.0
         try:
             log.info("relay connected", queue=self._queue.name)
             while self._buffer or not self._stop.is_set():
                 try:
                     self._publish_handed(publisher)
-                    if time.monotonic() >= next_sweep and self._sweep(publisher) < self._batch:
+                    if time.monotonic() >= next_sweep and not self._sweep(publisher):
                         next_sweep = time.monotonic() + SWEEP_SECONDS
                 except (DatabaseUnavailable, SQLAlchemyError) as error:
                     # What is published and not deleted will be sent again: a left-over then.
@@ -120,6 +123,8 @@ class Relay:
                 if not self._buffer:
                     publisher.idle(max(0.0, next_sweep - time.monotonic()))
         finally:
+            if time.monotonic() - connected_at > GOOD_SECONDS:
+                self._failures = 0
             self._publisher = None
             publisher.close()
 
@@ -132,21 +137,25 @@ class Relay:
         self._database.write(partial(delete_promises, promises=sent))
         self._judge(len(messages), len(sent))
 
-    def _sweep(self, publisher: Publisher) -> int:
+    def _sweep(self, publisher: Publisher) -> bool:
         """Send what is due and was handed to nobody, or to a relay that died.
 
         The rows stay locked while their messages are on the way, for ``CONFIRM_SECONDS`` at most.
         A transaction that fails is abandoned: what it sent will be sent once more, and that
         message will be a left-over.
+
+        Returns:
+            Whether there was as much as a batch holds, so that there may be more.
         """
+        limit = self._batch
         with self._database.engine.begin() as connection:
-            due = lock_due(connection, self._batch)
+            due = lock_due(connection, limit)
             confirmed = publisher.publish(due.messages, CONFIRM_SECONDS)
             sent = [message for message in due.messages if message.task_id in confirmed]
             delete_promises(connection, [*sent, *due.settled])
         if due.messages:
             self._judge(len(due.messages), len(sent))
-        return len(due.messages) + len(due.settled)
+        return len(due.messages) + len(due.settled) == limit
 
     def _judge(self, published: int, confirmed: int) -> None:
         if confirmed < published:

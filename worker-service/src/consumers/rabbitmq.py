@@ -7,6 +7,7 @@ from typing import Any
 
 import pika
 import structlog
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
 from src.backoff import broker_backoff
@@ -127,7 +128,7 @@ class RabbitConsumer:
             try:
                 self._serve()
                 return
-            except (AMQPError, ConsumerCancelled, OSError) as error:
+            except (AMQPError, AMQPConnectorException, ConsumerCancelled, OSError) as error:
                 reason = str(error) or type(error).__name__
             except Exception as error:
                 log.exception("consumer stumbled")
