@@ -25,7 +25,7 @@ LAYERS = {
         "consumers",
         "rescue lease handlers store",
         "decision",
-        "contract config logs",
+        "contract config logs backoff stop",
     ],
 }
 #: Packages that only these parts may import.
