@@ -121,6 +121,17 @@ def test_a_poll_takes_one_suspect_and_all_the_innocent(bench: Bench) -> None:
     assert poll(bench, suspect=False) == []
 
 
+def test_suspects_that_must_wait_are_not_in_the_way_of_the_innocent(bench: Bench) -> None:
+    suspects = [bench.add(crashes=1, due_in_seconds=-90 - n) for n in range(12)]
+    innocent = {bench.add() for _ in range(3)}
+
+    taken = poll(bench, limit=4)
+
+    assert set(taken) - set(suspects) == innocent
+    assert len(taken) == 4
+    assert poll(bench, limit=4, suspect=False) == []
+
+
 # --- settle ---------------------------------------------------------------------------------------
 
 

@@ -108,8 +108,9 @@ def handle_problems(app: FastAPI) -> None:
 
 
 def _from_framework(request: Request, error: HTTPException) -> Problem:
+    root = request.scope.get("app_root_path", request.scope["root_path"])
     details = {
-        404: f"Nothing is at this path. The API is described at {request.scope['root_path']}/docs.",
+        404: f"Nothing is at this path. The API is described at {root}/docs.",
         405: "This path does not take this method; the Allow header names those that it takes.",
         400: "The body could not be read; send a JSON object.",
     }

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, select, update
@@ -75,26 +75,20 @@ class TaskStore:
             due = now(connection) - timedelta(seconds=overdue_seconds)
             rows: list[Row[Any]] = []
             for priority in sorted(PRIORITIES.values()):
-                query = (
-                    select(TASKS)
-                    .with_hint(TASKS, "FORCE INDEX (tasks_due)", "mysql")
-                    .where(
-                        TASKS.c.status == Status.PENDING,
-                        TASKS.c.priority == priority,
-                        TASKS.c.run_at <= due,
-                        TASKS.c.type.in_(self._types),
-                    )
-                    .order_by(TASKS.c.run_at)
-                    .limit(limit - len(rows))
-                    .with_for_update(skip_locked=True)
-                )
-                if not take_suspect:
-                    query = query.where(TASKS.c.crashes == 0)
-                found = _pick(connection.execute(query).all(), take_suspect)
-                rows += found
-                take_suspect = take_suspect and not any(row.crashes for row in found)
-                if len(rows) == limit:
+                room = limit - len(rows)
+                if room == 0:
                     break
+                found = self._overdue(connection, priority, due, room, innocent=not take_suspect)
+                picked = _pick(found, take_suspect)
+                if len(picked) < len(found):
+                    # Suspects that must wait are not to stand in the way of those behind them.
+                    suspect = [row for row in picked if row.crashes]
+                    innocent = room - len(suspect)
+                    picked = suspect + list(
+                        self._overdue(connection, priority, due, innocent, innocent=True)
+                    )
+                rows += picked
+                take_suspect = take_suspect and not any(row.crashes for row in picked)
             attempts = self._start(connection, worker_id, rows)
             if attempts and self._use_outbox:
                 delete_by_id(connection, [row.id for row in rows])
@@ -108,6 +102,25 @@ class TaskStore:
     def give_back(self, fences: Collection[Fence], reason: str) -> dict[Fence, Status]:
         """Return attempts unfinished, for anybody to claim at once."""
         return self.finish(dict.fromkeys(fences, release(reason)))
+
+    def _overdue(
+        self, connection: Connection, priority: int, due: datetime, limit: int, *, innocent: bool
+    ) -> Sequence[Row[Any]]:
+        """Lock the oldest that are overdue at a priority, passing over what others have locked."""
+        query = (
+            select(TASKS)
+            .with_hint(TASKS, "FORCE INDEX (tasks_due)", "mysql")
+            .where(
+                TASKS.c.status == Status.PENDING,
+                TASKS.c.priority == priority,
+                TASKS.c.run_at <= due,
+                TASKS.c.type.in_(self._types),
+            )
+            .order_by(TASKS.c.run_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return connection.execute(query.where(TASKS.c.crashes == 0) if innocent else query).all()
 
     def _start(
         self, connection: Connection, worker_id: str, rows: Sequence[Row[Any]]
