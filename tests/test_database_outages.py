@@ -72,6 +72,7 @@ def test_a_read_only_database_under_running_tasks_disturbs_nobody(
         with running_tasks(system):
             database.sql("SET GLOBAL read_only = 1")
             assert httpx2.post(f"{system.stack.url}/api/tasks", json=BODY).status_code == 503
+            assert httpx2.get(f"{system.stack.url}/health/ready").status_code == 503
     finally:
         database.sql("SET GLOBAL read_only = 0")
 
@@ -134,8 +135,8 @@ def test_a_worker_stopped_while_the_database_does_not_answer_exits_0(
     system.work_log.wait_for_start(task_id)
     database.freeze()
 
-    # The grace period and the five seconds that a supervisor must allow on top.
-    assert worker.stop(seconds=6) == 0
+    # Compose leaves ten seconds more than the grace period; killed, it would not exit 0.
+    assert worker.stop(seconds=11) == 0
 
 
 def test_a_registration_whose_commit_was_not_answered_is_made_anew(

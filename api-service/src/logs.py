@@ -2,9 +2,11 @@
 
 import logging
 import sys
+import textwrap
+from typing import Any
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 
 def set_up_logging(log_format: str, level: str) -> None:
@@ -28,7 +30,11 @@ def set_up_logging(log_format: str, level: str) -> None:
     renderers: list[Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+        else [
+            structlog.processors.format_exc_info,
+            _indent_traceback,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0),
+        ]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -38,5 +44,14 @@ def set_up_logging(log_format: str, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # pika tells every failed connection four times, at ERROR; ours says it once.
-    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    # Both tell of every lost connection at ERROR and with a traceback; ours says it in a line.
+    for library in ("pika", "sqlalchemy.pool"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def _indent_traceback(_logger: Any, _name: str, event: EventDict) -> EventDict:
+    """Set a traceback off: what a task put into its error must not pass for a line of ours."""
+    if "exception" in event:
+        plain = str(event["exception"]).replace("\x1b", "\\x1b").replace("\r", "\\r")
+        event["exception"] = textwrap.indent(plain, "    ")
+    return event

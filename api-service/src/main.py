@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from src.api import health, openapi, tasks
-from src.api.middleware import BodyLimit, RequestContext
+from src.api.middleware import BodyLimit, InFlightLimit, RequestContext
 from src.api.problems import handle_problems
 from src.config import Settings, SettingsError, load_settings
 from src.db.database import SchemaMismatch
@@ -63,6 +63,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.runtime = runtime
     app.state.close = lambda: runtime().close()
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
+    # The last one added is the outermost.
+    app.add_middleware(InFlightLimit)
     app.add_middleware(BodyLimit, max_bytes=checked.max_body_bytes)
     app.add_middleware(RequestContext)
     handle_problems(app)

@@ -212,3 +212,20 @@ def test_without_a_database_it_lives_and_is_not_ready(tmp_path: Path) -> None:
     assert ready.headers["Retry-After"]
     assert "nobody" not in ready.text
     app.state.close()
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+def test_over_the_limit_of_requests_under_way_one_is_told_at_once(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.api.middleware.MAX_IN_FLIGHT", 0)
+    client = TestClient(app)
+
+    busy = client.post("/api/tasks", json={"title": "t", "description": "d"})
+
+    assert busy.status_code == 503
+    assert busy.headers["Retry-After"]
+    assert "under way" in busy.json()["detail"]
+    assert client.get("/health/ready").status_code == 200

@@ -24,11 +24,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class RequestContext:
-    """Gives the request its id, logs it, counts it, and turns what nobody caught into a 500."""
+    """Gives the request its id, logs it, and turns what nobody caught into a 500."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,20 +48,14 @@ class RequestContext:
             await send(message)
 
         started = time.monotonic()
-        self._in_flight += 1
         try:
-            if self._in_flight > MAX_IN_FLIGHT and not scope["path"].startswith("/health/"):
-                problem = unavailable("Too many requests are under way; send it again shortly.")
-                await answer(request, problem)(scope, receive, send_with_id)
-            else:
-                await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, send_with_id)
         except Exception:
             log.exception("request broke", method=scope["method"], path=scope["path"])
             if status:
                 raise
             await answer(request, internal_error())(scope, receive, send_with_id)
         finally:
-            self._in_flight -= 1
             # Probes come every few seconds and would drown the rest.
             tell = log.debug if scope["path"].startswith("/health/") else log.info
             tell(
@@ -119,6 +112,31 @@ class BodyLimit:
                 return too_large
             if not message.get("more_body", False):
                 return bytes(body)
+
+
+class InFlightLimit:
+    """Answers 503 at once when so many requests are under way that this one would only wait.
+
+    Inside of ``BodyLimit``: a client that is slow to send its body takes nobody's place.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith("/health/"):
+            await self._app(scope, receive, send)
+            return
+        if self._in_flight >= MAX_IN_FLIGHT:
+            problem = unavailable("Too many requests are under way; send it again shortly.")
+            await answer(Request(scope), problem)(scope, receive, send)
+            return
+        self._in_flight += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._in_flight -= 1
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

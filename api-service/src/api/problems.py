@@ -112,14 +112,16 @@ def _from_framework(request: Request, error: HTTPException) -> Problem:
     details = {
         404: f"Nothing is at this path. The API is described at {root}/docs.",
         405: "This path does not take this method; the Allow header names those that it takes.",
-        400: "The body could not be read; send a JSON object.",
+        400: "The body cannot be read as JSON; send a JSON object in UTF-8.",
     }
     detail = details.get(error.status_code, str(error.detail))
     headers = error.headers
     if error.status_code == 405 and not headers:
         # Static files: Starlette leaves out what it allows.
         headers = {"Allow": "GET, HEAD"}
-    return Problem(error.status_code, detail, headers=headers)
+    # The framework gave up on the body: bytes that are no UTF-8, nested too deep, absurd numbers.
+    errors = [{"field": "", "message": detail}] if error.status_code == 400 else None
+    return Problem(error.status_code, detail, errors=errors, headers=headers)
 
 
 def _invalid(found: Sequence[Any], known: Sequence[str]) -> Problem:

@@ -5,11 +5,18 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, inspect, select
+from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from src.db.dialect import STATEMENT_SECONDS, is_away, is_collision, is_sqlite, make_engine
+from src.db.dialect import (
+    STATEMENT_SECONDS,
+    is_away,
+    is_collision,
+    is_sqlite,
+    make_engine,
+    takes_writes,
+)
 from src.models.tables import Base
 
 T = TypeVar("T")
@@ -83,13 +90,14 @@ class Database:
         self._checked = True
 
     def ping(self) -> None:
-        """Ask the database for a sign of life.
+        """Ask the database whether it is there and can be written to.
 
         Raises:
-            DatabaseUnavailable: none came in time.
+            DatabaseUnavailable: it did not answer in time, or is read-only.
             SchemaMismatch: see ``check_schema``.
         """
-        self.read(lambda connection: connection.execute(select(1)))
+        if not self.read(takes_writes):
+            raise DatabaseUnavailable("read-only")
 
     def close(self) -> None:
         self.engine.dispose()

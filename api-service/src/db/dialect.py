@@ -86,6 +86,13 @@ def now(connection: Connection) -> datetime:
     return instant
 
 
+def takes_writes(connection: Connection) -> bool:
+    """Tell whether the server lets us write; after a failover this may be a replica."""
+    if connection.dialect.name == "sqlite":
+        return True
+    return not connection.scalar(text("SELECT @@global.read_only"))
+
+
 def brief(error: Exception) -> str:
     """Tell an error in a line, without the statement."""
     return str(error.orig) if isinstance(error, DBAPIError) else str(error)
