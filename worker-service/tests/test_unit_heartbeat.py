@@ -75,7 +75,7 @@ def heartbeat(stores: Stores, executor: Executor, lease: Lease) -> Heartbeat:
 
 
 def claimed(fence: Fence = ROW) -> Claimed:
-    return Claimed(Attempt(fence, "w", "simulate", "t", "d", None, Counts(0, 0)))
+    return Claimed(Attempt(fence, "simulate", "t", "d", None, Counts(0, 0)))
 
 
 def test_a_row_that_nobody_here_knows_is_given_back_when_seen_twice(

@@ -115,7 +115,7 @@ def test_a_plan_of_unexpected_shape_is_plain_data(details: Any, plan: Plan) -> N
 
 
 def attempt(type_: str = "simulate", details: Any = None, number: int = 1) -> Attempt:
-    return Attempt(Fence("t", number), "w", type_, "t", "d", details, Counts(0, 0))
+    return Attempt(Fence("t", number), type_, "t", "d", details, Counts(0, 0))
 
 
 def run(handler: Any, details: Any = None, *, cancel: bool = False) -> Outcome:

@@ -18,7 +18,6 @@ class Attempt:
     """A claimed task: its row says PROCESSING with this attempt's number."""
 
     fence: Fence
-    worker_id: str
     type: str
     title: str
     description: str

@@ -139,7 +139,7 @@ class TaskStore:
                 updated_at=instant,
             )
         )
-        return [_attempt(row, worker_id) for row in rows]
+        return [_attempt(row) for row in rows]
 
 
 def _hold_lease(connection: Connection, worker_id: str) -> None:
@@ -161,10 +161,9 @@ def _pick(rows: Sequence[Row[Any]], take_suspect: bool) -> list[Row[Any]]:
     return [row for row in rows if row.id not in left_out]
 
 
-def _attempt(row: Row[Any], worker_id: str) -> Attempt:
+def _attempt(row: Row[Any]) -> Attempt:
     return Attempt(
         fence=Fence(row.id, row.attempt + 1),
-        worker_id=worker_id,
         type=row.type,
         title=row.title,
         description=row.description,
