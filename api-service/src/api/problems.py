@@ -96,7 +96,12 @@ def handle_problems(app: FastAPI) -> None:
     @app.exception_handler(SchemaMismatch)
     async def schema_mismatch(request: Request, error: SchemaMismatch) -> Response:
         log.error("schema refused", reason=str(error))
-        return answer(request, unavailable("The database is not set up for this service; its log says what is missing."))
+        return answer(
+            request,
+            unavailable(
+                "The database is not set up for this service; its log says what is missing."
+            ),
+        )
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
