@@ -26,6 +26,20 @@ class Client:
         assert response.status_code == 202, response.text
         return str(response.json()["task_id"])
 
+    def post(self, **fields: Any) -> httpx2.Response:
+        """Submit a task in which the keywords replace a field each, whatever the answer."""
+        body = {"title": "A task", "description": "For a test", **fields}
+        return self._http.post("/api/tasks", json=body)
+
+    def run(self, type_: str, metadata: Any = None, **fields: Any) -> str:
+        """Submit a task of a type; it must be taken."""
+        response = self.post(type=type_, metadata=metadata, **fields)
+        assert response.status_code == 202, response.text
+        return str(response.json()["task_id"])
+
+    def cancel(self, task_id: str) -> httpx2.Response:
+        return self._http.post(f"/api/tasks/{task_id}/cancel")
+
     def simulate(self, seconds: float = 0.0, **simulate: Any) -> str:
         return self.submit(simulate={"seconds": seconds, **simulate})
 
@@ -78,6 +92,13 @@ class Tables:
         """Return attempt and outcome of every attempt that did not succeed."""
         query = "SELECT attempt, outcome FROM attempts WHERE task_id = :id ORDER BY attempt"
         return [(row["attempt"], row["outcome"]) for row in self.rows(query, id=task_id)]
+
+    def attempts(self, task_id: str) -> list[dict[str, Any]]:
+        query = "SELECT * FROM attempts WHERE task_id = :id ORDER BY attempt"
+        return self.rows(query, id=task_id)
+
+    def types(self) -> set[str]:
+        return {row["name"] for row in self.rows("SELECT name FROM task_types")}
 
     def outbox(self) -> list[str]:
         return [row["task_id"] for row in self.rows("SELECT task_id FROM outbox")]

@@ -11,7 +11,8 @@ import pytest
 from tests.client import Client, Tables, WorkLog
 from tests.local.broker import BrokerServer
 from tests.local.database import DatabaseServer
-from tests.local.services import ROOT, LocalStack
+from tests.local.servers import wait_until
+from tests.local.services import ROOT, LocalStack, Service
 
 #: Shorter than the defaults, so that outages are over sooner; the proportions are kept.
 SETTINGS = {
@@ -27,6 +28,10 @@ _SERVERS = os.environ.get("TEST_SERVERS")
 _numbers = itertools.count()
 
 
+#: For workers that serve the types of ``task_handlers.py``.
+HANDLERS = {"HANDLER_MODULES": "task_handlers", "PYTHONPATH": str(ROOT / "tests")}
+
+
 @dataclass
 class System:
     """A stack with an API, ready to be used and broken."""
@@ -35,6 +40,17 @@ class System:
     client: Client
     tables: Tables
     work_log: WorkLog
+
+    def start_worker(self, **settings: str) -> Service:
+        """Start a worker with the handlers of the tests and wait until its types are known."""
+        before = len(self.tables.workers())
+        worker = self.stack.start_worker(**HANDLERS, **settings)
+        wait_until(
+            lambda: len(self.tables.workers()) > before and "sum" in self.tables.types(),
+            20,
+            "the worker to register",
+        )
+        return worker
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -20,12 +20,15 @@ LAYERS = {
     "api-service": ["main", "api", "services", "models db", "contract config logs"],
     "worker-service": [
         "main",
-        "heartbeat dispatcher finisher",
+        "worker",
+        "heartbeat dispatcher finisher progress",
         "executor",
+        "running held",
         "consumers",
         "rescue lease handlers store",
         "decision",
-        "contract config logs backoff stop",
+        "outcome",
+        "contract config logs backoff stop watchdog",
     ],
 }
 #: Packages that only these parts may import.

@@ -13,13 +13,13 @@ from sqlalchemy.exc import IntegrityError
 from src.db.database import Database
 from src.models.tables import Outbox, Task
 from src.services.outbox import delete_promises, lock_due
-from src.services.writer import NewTask, insert_tasks
+from src.services.writer import NewTask, Submission, insert_tasks
 
 
 def _store(database: Database, count: int, *, overdue_seconds: float = 0) -> list[str]:
     """Store tasks whose outbox rows nobody was handed."""
     ids = [f"00000000-0000-7000-8000-{number:012d}" for number in range(count)]
-    tasks = [NewTask(task_id, "t", "d", None, "simulate", 1) for task_id in ids]
+    tasks = [NewTask(task_id, Submission("t", "d", None), 1) for task_id in ids]
     database.write(lambda connection: insert_tasks(connection, tasks, promise_delivery=True))
     with database.engine.begin() as connection:
         connection.execute(
@@ -35,7 +35,7 @@ def _left(database: Database) -> int:
 
 
 def test_a_task_and_its_promise_are_stored_together_or_not_at_all(real_database: Database) -> None:
-    task = NewTask("00000000-0000-7000-8000-000000000001", "t", "d", None, "simulate", 1)
+    task = NewTask("00000000-0000-7000-8000-000000000001", Submission("t", "d", None), 1)
     with real_database.engine.begin() as connection:
         connection.execute(text("INSERT INTO outbox VALUES (:id, NOW(3), 0)"), {"id": task.task_id})
 

@@ -131,6 +131,32 @@ def test_metadata_priority_means_what_it_says(
     assert client.get(location).json()["priority"] == priority
 
 
+@pytest.mark.parametrize("metadata", [None, {"priority": "high"}])
+def test_a_priority_of_its_own_goes_before_the_one_in_the_metadata(
+    client: TestClient, submit: Submit, metadata: dict[str, Any] | None
+) -> None:
+    location = submit(priority="low", metadata=metadata).headers["Location"]
+
+    assert client.get(location).json()["priority"] == "low"
+
+
+def test_the_options_of_a_submission_are_shown_again(client: TestClient, submit: Submit) -> None:
+    options = {"type": "simulate", "priority": "high", "max_attempts": 7, "timeout_seconds": 90}
+
+    task = client.get(submit(**options).headers["Location"]).json()
+
+    assert {name: task[name] for name in options} == options
+
+
+def test_options_that_are_null_are_as_if_absent(client: TestClient, submit: Submit) -> None:
+    options = dict.fromkeys(("type", "priority", "max_attempts", "timeout_seconds"))
+
+    task = client.get(submit(**options).headers["Location"]).json()
+
+    shown = {name: task[name] for name in options}
+    assert shown == {**options, "type": "simulate", "priority": "normal"}
+
+
 def test_a_task_is_found_under_its_id_in_upper_case(client: TestClient, submit: Submit) -> None:
     task_id = submit().json()["task_id"]
 
@@ -166,6 +192,18 @@ def test_a_task_is_found_under_its_id_in_upper_case(client: TestClient, submit: 
         ("metadata", {"n": -(2**63) - 1}),
         ("metadata", {"nul": "\x00"}),
         ("metadata", {"nul\x00": 1}),
+        ("type", ""),
+        ("type", "x" * 65),
+        ("type", 7),
+        ("priority", "urgent"),
+        ("priority", 0),
+        ("max_attempts", 0),
+        ("max_attempts", 1001),
+        ("max_attempts", True),
+        ("max_attempts", "3"),
+        ("timeout_seconds", 0),
+        ("timeout_seconds", 604_801),
+        ("timeout_seconds", 1.5),
     ],
 )
 def test_an_invalid_field_is_400_and_named(

@@ -169,6 +169,10 @@ _SETTINGS = (
     "MAX_ATTEMPTS",
     "RETRY_BASE_SECONDS",
     "RETRY_MAX_SECONDS",
+    "TASK_TIMEOUT_SECONDS",
+    "HANDLER_MODULES",
+    # Where modules of one's own are looked for.
+    "PYTHONPATH",
     "SHUTDOWN_GRACE_SECONDS",
     "MAX_BODY_BYTES",
     "LOG_FORMAT",

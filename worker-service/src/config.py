@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -24,7 +24,9 @@ _EXAMPLES = {
     "MAX_ATTEMPTS": "3",
     "RETRY_BASE_SECONDS": "2",
     "RETRY_MAX_SECONDS": "300",
+    "TASK_TIMEOUT_SECONDS": "3600",
     "SHUTDOWN_GRACE_SECONDS": "20",
+    "HANDLER_MODULES": "handlers.invoices,handlers.images",
     "LOG_FORMAT": "text",
     "LOG_LEVEL": "INFO",
 }
@@ -59,6 +61,15 @@ def _broker_url(value: str) -> str:
     return value
 
 
+def _module_names(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    if not all(part.isidentifier() for name in names for part in name.split(".")):
+        raise ValueError("expected names of Python modules, separated by commas")
+    return names
+
+
 class Settings(BaseSettings):
     """One attribute a variable, in lower case; ``.env.example`` tells what each is for."""
 
@@ -76,6 +87,8 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1, le=1000)
     retry_base_seconds: float = Field(default=2, ge=0, le=86_400)
     retry_max_seconds: float = Field(default=300, ge=0, le=604_800)
+    task_timeout_seconds: float = Field(default=3600, gt=0, le=604_800)
+    handler_modules: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_module_names)] = ()
     shutdown_grace_seconds: float = Field(default=20, ge=0, le=86_400)
     heartbeat_file: Path | None = None
     log_format: Literal["text", "json"] = "text"

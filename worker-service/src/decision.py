@@ -1,12 +1,23 @@
 """What becomes of a task after an attempt. Pure: values in, a value out."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from src.contract import Status
+from src.outcome import (
+    Failure,
+    Outcome,
+    ProcessLost,
+    Released,
+    Stopped,
+    Success,
+    TimedOut,
+    clip,
+)
 
-#: Lost workers under one task after which it is not given to another.
+#: Lost workers or processes under one task after which it is not given to another.
 MAX_CRASHES = 3
 #: Characters kept of an error and of a traceback; a TEXT column holds 65,535 bytes.
 ERROR_CHARACTERS = 4_000
@@ -14,51 +25,29 @@ TRACEBACK_CHARACTERS = 15_000
 
 
 @dataclass(frozen=True)
-class Success:
-    """The handler returned. ``result`` can be written as JSON."""
-
-    result: Any = None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The handler raised; ``error`` is type and message."""
-
-    error: str
-    traceback: str = ""
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """The handler ended because it was told to, by a cancel request."""
-
-
-@dataclass(frozen=True)
-class WorkerLost:
-    """The worker stopped giving signs of life."""
-
-    worker_id: str
-
-
-Outcome = Success | Failure | Stopped | WorkerLost
-
-
-@dataclass(frozen=True)
 class RetryPolicy:
-    """How often a task may fail and how long to wait in between."""
+    """How often a task may fail and how long to wait in between.
+
+    ``steps``: seconds after the first, second, … error, the last one again for all that follow.
+    Empty: doubled from ``base_seconds`` with each error.
+    """
 
     max_attempts: int
     base_seconds: float
     max_seconds: float
+    steps: Sequence[float] = ()
 
     def backoff(self, errors: int, spread: float) -> float:
         """Return the seconds to wait after that many errors.
 
-        Doubles with each error up to the cap; ``spread`` in 0..1 takes off up to half of it, so
-        that tasks which failed together do not come back together.
+        ``spread`` in 0..1 takes off up to half of it, so that tasks which failed together do not
+        come back together.
         """
-        doubled = self.base_seconds * 2.0 ** min(errors - 1, 60)
-        return min(doubled, self.max_seconds) * (1 - spread / 2)
+        if self.steps:
+            seconds = self.steps[min(errors, len(self.steps)) - 1]
+        else:
+            seconds = min(self.base_seconds * 2.0 ** min(errors - 1, 60), self.max_seconds)
+        return seconds * (1 - spread / 2)
 
 
 @dataclass(frozen=True)
@@ -93,36 +82,62 @@ def decide(outcome: Outcome, counts: Counts, policy: RetryPolicy, spread: float)
     match outcome:
         case Success(result):
             return Decision(Status.COMPLETED, result=result)
-        case Failure(error, traceback):
-            errors = counts.errors + 1
-            again = errors < (counts.max_attempts or policy.max_attempts)
-            return Decision(
-                Status.PENDING if again else Status.FAILED,
-                ledger="error",
-                error=clip(error, ERROR_CHARACTERS),
-                traceback=clip(traceback, TRACEBACK_CHARACTERS),
-                more_errors=1,
-                delay_seconds=policy.backoff(errors, spread) if again else None,
-            )
+        case Failure():
+            return _failed(outcome, counts, policy, spread)
+        case TimedOut(seconds, traceback):
+            late = Failure(f"timeout: the attempt took longer than {seconds:g} s", traceback)
+            return _failed(late, counts, policy, spread, ledger="timeout")
         case Stopped():
-            return Decision(Status.CANCELLED, ledger="cancelled")
-        case WorkerLost(worker_id):
-            crashes = counts.crashes + 1
-            again = crashes < MAX_CRASHES
-            error = f"worker_lost: worker {worker_id} gave no sign of life"
-            if not again:
-                error += f"; {crashes} workers were lost under this task, it is not run again"
-            return Decision(
-                Status.PENDING if again else Status.FAILED,
-                ledger="worker_lost",
-                error=error,
-                more_crashes=1,
-            )
+            return Decision(Status.CANCELLED, ledger="cancelled", error="cancelled on request")
+        case Released(reason, delay):
+            return release(reason, delay)
+        case ProcessLost(how):
+            backoff = policy.backoff(counts.crashes + 1, spread)
+            return _crashed(f"the handler's process {how}", counts, backoff)
 
 
-def release(reason: str) -> Decision:
+def _failed(
+    failure: Failure, counts: Counts, policy: RetryPolicy, spread: float, ledger: str = "error"
+) -> Decision:
+    errors = counts.errors + 1
+    limit = counts.max_attempts or policy.max_attempts
+    again = errors < limit and not failure.permanent
+    delay = failure.retry_after_seconds
+    if delay is None:
+        delay = policy.backoff(errors, spread)
+    return Decision(
+        Status.PENDING if again else Status.FAILED,
+        ledger=ledger,
+        error=clip(failure.error, ERROR_CHARACTERS),
+        traceback=clip(failure.traceback, TRACEBACK_CHARACTERS) or None,
+        more_errors=1,
+        delay_seconds=delay if again else None,
+    )
+
+
+def _crashed(how: str, counts: Counts, delay_seconds: float | None = None) -> Decision:
+    crashes = counts.crashes + 1
+    again = crashes < MAX_CRASHES
+    error = f"worker_lost: {how}"
+    if not again:
+        error += f"; the task was lost {crashes} times like this, it is not run again"
+    return Decision(
+        Status.PENDING if again else Status.FAILED,
+        ledger="worker_lost",
+        error=clip(error, ERROR_CHARACTERS),
+        more_crashes=1,
+        delay_seconds=delay_seconds if again else None,
+    )
+
+
+def release(reason: str, delay_seconds: float | None = None) -> Decision:
     """Return what giving an attempt back unfinished does: nothing is counted against the task."""
-    return Decision(Status.PENDING, ledger="released", error=reason)
+    return Decision(Status.PENDING, ledger="released", error=reason, delay_seconds=delay_seconds)
+
+
+def lose(worker_id: str, counts: Counts) -> Decision:
+    """Return what becomes of a task whose worker stopped giving signs of life."""
+    return _crashed(f"worker {worker_id} gave no sign of life", counts)
 
 
 def heed_cancel(decision: Decision) -> Decision:
@@ -140,12 +155,6 @@ def heed_cancel(decision: Decision) -> Decision:
         more_errors=decision.more_errors,
         more_crashes=decision.more_crashes,
     )
-
-
-def clip(text: str, characters: int) -> str:
-    """Shorten a text and replace what no database keeps: NUL and lone surrogates."""
-    clean = text.encode(errors="replace").decode().replace("\x00", "\ufffd")
-    return clean if len(clean) <= characters else clean[: characters - 1] + "…"
 
 
 def random_spread() -> float:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.backoff import database_backoff
 from src.consumers import Consumer, Delivery
 from src.executor import Executor
+from src.held import Held
 from src.lease import Lease
 from src.store.dialect import brief
 from src.store.tasks import LeaseLost
@@ -25,9 +26,14 @@ class Dispatcher:
     """Woken by a delivery, a free slot or a heartbeat; asks the consumers in their order."""
 
     def __init__(
-        self, executor: Executor, lease: Lease, ack: Callable[[Sequence[Delivery]], None]
+        self,
+        executor: Executor,
+        held: Held,
+        lease: Lease,
+        ack: Callable[[Sequence[Delivery]], None],
     ) -> None:
         self._executor = executor
+        self._held = held
         self._lease = lease
         self._ack = ack
         self._consumers: Sequence[Consumer] = ()
@@ -73,10 +79,11 @@ class Dispatcher:
             slots = self._executor.free_slots()
             if slots <= 0 or not self._may_act() or consumer.seconds_until_ready() > 0:
                 continue
-            suspect = not self._executor.runs_suspect()
-            with self._executor.claiming():
+            suspect = self._held.suspects() == 0
+            with self._held.claiming():
                 for claimed in consumer.claim(slots, take_suspect=suspect):
                     if self._may_act():
+                        self._held.add(claimed.attempt)
                         self._executor.start(claimed)
                     elif claimed.delivery:
                         # Too late to begin: the heartbeat's check gives the row back.

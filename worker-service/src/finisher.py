@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -12,8 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.backoff import database_backoff
 from src.consumers import Delivery
 from src.contract import Status
-from src.decision import Failure, RetryPolicy, decide, random_spread
-from src.executor import Finished
+from src.decision import RetryPolicy, decide, random_spread
+from src.outcome import Failure
+from src.running import Finished
 from src.store.attempts import Fence
 from src.store.dialect import brief, is_passing
 from src.store.tasks import TaskStore
@@ -28,20 +29,36 @@ class Finisher:
     """One thread. What queues up while a commit runs shares the next one."""
 
     def __init__(
-        self, store: TaskStore, policy: RetryPolicy, ack: Callable[[Sequence[Delivery]], None]
+        self,
+        store: TaskStore,
+        policies: Mapping[str, RetryPolicy],
+        ack: Callable[[Sequence[Delivery]], None],
+        let_go: Callable[[Sequence[Fence]], None],
     ) -> None:
+        """``let_go`` is told of every attempt whose outcome is committed."""
         self._store = store
-        self._policy = policy
+        self._forget = let_go
+        self._policies = policies
         self._ack = ack
         self._queue: queue.SimpleQueue[Finished] = queue.SimpleQueue()
+        #: Everything that is not committed yet, for the end.
+        self._waiting: dict[Fence, Finished] = {}
 
-    def start(self, let_go: Callable[[Iterable[Fence]], None]) -> None:
-        """Begin; ``let_go`` is told of every attempt whose outcome is committed."""
-        self._forget = let_go
+    def start(self) -> None:
         threading.Thread(target=self._run, name="finisher", daemon=True).start()
 
     def put(self, finished: Finished) -> None:
+        self._waiting[finished.attempt.fence] = finished
         self._queue.put(finished)
+
+    def flush(self, store: TaskStore) -> None:
+        """Commit what waits, through a store of the caller's; raises where that is not possible.
+
+        The thread may do the same at this moment: the second of the two is refused by the fence.
+        """
+        batch = list(self._waiting.values())
+        if batch:
+            self._commit(batch, store)
 
     def _run(self) -> None:
         while True:
@@ -55,7 +72,7 @@ class Finisher:
         backoff = database_backoff()
         while True:
             try:
-                self._commit(batch)
+                self._commit(batch, self._store)
             except Exception as error:  # noqa: BLE001 - logged either way
                 if not is_passing(error) and self._isolate(batch, error):
                     return
@@ -65,14 +82,18 @@ class Finisher:
             else:
                 return
 
-    def _commit(self, batch: Sequence[Finished]) -> None:
+    def _commit(self, batch: Sequence[Finished], store: TaskStore) -> None:
         decisions = {
             done.attempt.fence: decide(
-                done.outcome, done.attempt.counts, self._policy, random_spread()
+                done.outcome,
+                done.attempt.counts,
+                self._policies[done.attempt.type],
+                random_spread(),
             )
             for done in batch
         }
-        statuses = self._store.finish(decisions)
+        progress = {done.attempt.fence: done.progress for done in batch if done.progress}
+        statuses = store.finish(decisions, progress)
         for done in batch:
             fence = done.attempt.fence
             status = statuses.get(fence)
@@ -102,9 +123,9 @@ class Finisher:
             attempt=done.attempt.fence.number,
             exc_info=error,
         )
-        plain = Failure(f"the outcome could not be stored: {type(error).__name__}")
+        plain = Failure(f"the outcome could not be stored: {type(error).__name__}", permanent=True)
         try:
-            self._commit([replace(done, outcome=plain)])
+            self._commit([replace(done, outcome=plain)], self._store)
         except Exception as again:  # noqa: BLE001 - whatever it is, the first one counts
             log.warning("nor can an error in its place", reason=type(again).__name__)
             return False
@@ -112,12 +133,14 @@ class Finisher:
 
     def _let_go(self, batch: Sequence[Finished]) -> None:
         self._ack([done.delivery for done in batch if done.delivery])
-        self._forget(done.attempt.fence for done in batch)
+        for done in batch:
+            self._waiting.pop(done.attempt.fence, None)
+        self._forget([done.attempt.fence for done in batch])
 
 
 _EVENTS = {
     Status.COMPLETED: "completed",
     Status.FAILED: "failed",
-    Status.PENDING: "to be tried again",
+    Status.PENDING: "to be run again",
     Status.CANCELLED: "cancelled",
 }

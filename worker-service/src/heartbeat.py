@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from src.contract import Status
 from src.executor import Executor
+from src.held import Held
 from src.lease import Lease
+from src.outcome import Released, Stopped
 from src.rescue import DeathWatch
 from src.store.attempts import Fence
 from src.store.dialect import brief
@@ -33,8 +35,10 @@ class Heartbeat:
         leases: LeaseStore,
         lease: Lease,
         executor: Executor,
+        held: Held,
         *,
         about: Mapping[str, Any],
+        catalogue: Sequence[Mapping[str, Any]],
         renewed: Callable[[], None],
         rescued: Callable[[], None],
         sign_file: Path | None = None,
@@ -43,7 +47,9 @@ class Heartbeat:
         self._tasks = tasks
         self._lease = lease
         self._executor = executor
+        self._held = held
         self._about = about
+        self._untold = list(catalogue)
         self._renewed = renewed
         self._rescued = rescued
         self._sign_file = sign_file
@@ -74,10 +80,13 @@ class Heartbeat:
         if beat is None:
             return
         try:
-            self._executor.cancel(fence for fence, told in beat.claimed.items() if told)
+            for fence, cancel_requested in beat.claimed.items():
+                if cancel_requested:
+                    self._executor.tell(fence, Stopped())
             self._give_back_unowned(set(beat.claimed))
             others = {id_: n for id_, n in beat.beats.items() if id_ != self._lease.worker_id}
             self._rescue(others, began)
+            self._tell_types()
         except SQLAlchemyError as error:
             # A collision with another rescuer, mostly; the next sweep does it again.
             log.warning("sweep failed", reason=brief(error))
@@ -91,6 +100,8 @@ class Heartbeat:
         if beat is None:
             log.warning("taken for dead, starting over", worker_id=self._lease.worker_id)
             self._registered = False
+            # Others run these tasks by now: whatever came of them here would be refused.
+            self._executor.tell_all(Released("its worker had lost the lease"))
             self._register()
             return None
         self._lease.renew(began)
@@ -116,6 +127,12 @@ class Heartbeat:
         self._registered = True
         log.info("registered", worker_id=self._lease.worker_id, **self._about)
 
+    def _tell_types(self) -> None:
+        """Put our types into the catalogue, once: later it may hold a newer release's."""
+        if self._untold:
+            self._leases.tell_types(self._untold)
+            self._untold = []
+
     def _leave_sign(self) -> None:
         if self._sign_file:
             try:
@@ -129,8 +146,8 @@ class Heartbeat:
         Such a row comes from a claim whose commit was answered to nobody. It must be seen twice,
         with every claim ended that had begun by the first time.
         """
-        begun, ended = self._executor.claims()
-        unowned = claimed - self._executor.held()
+        begun, ended = self._held.claims()
+        unowned = claimed - self._held.fences()
         lost = {f for f in unowned if f in self._unowned and self._unowned[f] <= ended}
         self._unowned = {fence: self._unowned.get(fence, begun) for fence in unowned}
         for fence in self._tasks.give_back(lost, "its claim was answered to nobody"):

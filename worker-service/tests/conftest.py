@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,12 +13,46 @@ from sqlalchemy import Engine, delete, insert, select, update
 
 from src.contract import Status
 from src.decision import RetryPolicy
+from src.executor import Executor
+from src.handlers.call import call
+from src.handlers.context import Context
+from src.handlers.declare import Handler
+from src.handlers.simulate import make_simulate
+from src.outcome import Outcome, Progress
+from src.running import Finished
+from src.store.attempts import Fence
 from src.store.dialect import make_engine, now
 from src.store.leases import LeaseStore
 from src.store.tables import OUTBOX, SCHEMA, TASKS, WORKERS
 from src.store.tasks import TaskStore
 
 POLICY = RetryPolicy(max_attempts=3, base_seconds=2, max_seconds=300)
+
+
+def make_executor(
+    *handlers: Handler,
+    concurrency: int = 2,
+    run: Callable[[Handler, Any, Context], Outcome] = call,
+    limit_seconds: float = 3600,
+    patience_seconds: float = 3600,
+    finished: Callable[[Finished], None] = lambda _finished: None,
+    slot_freed: Callable[[], None] = lambda: None,
+    report: Callable[[Fence, Progress], None] = lambda _fence, _progress: None,
+    worn_out: Callable[[], None] = lambda: None,
+) -> Executor:
+    """Make an executor that serves ``simulate``, and these handlers."""
+    every = (make_simulate(0, None), *handlers)
+    return Executor(
+        concurrency,
+        {handler.name: handler for handler in every},
+        run,
+        limit_seconds=limit_seconds,
+        patience_seconds=patience_seconds,
+        finished=finished,
+        slot_freed=slot_freed,
+        report=report,
+        worn_out=worn_out,
+    )
 
 
 @dataclass
@@ -114,7 +148,7 @@ def bench(database: str, tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(
         engine,
         TaskStore(engine, ["simulate"], use_outbox=True),
-        LeaseStore(engine, POLICY, use_outbox=True),
+        LeaseStore(engine, use_outbox=True),
     )
     bench.register(bench.worker_id)
     yield bench

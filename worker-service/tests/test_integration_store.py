@@ -10,7 +10,8 @@ from conftest import POLICY, Bench, workers
 from sqlalchemy import event, select
 
 from src.contract import Status
-from src.decision import Counts, Decision, Failure, Success, decide, release
+from src.decision import Counts, Decision, decide, release
+from src.outcome import Failure, Success
 from src.store.attempts import Fence
 from src.store.leases import Load
 from src.store.settle import lock_tasks

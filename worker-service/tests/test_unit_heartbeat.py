@@ -5,6 +5,7 @@ from collections.abc import Collection
 from typing import Any
 
 import pytest
+from conftest import make_executor
 from sqlalchemy.exc import OperationalError
 
 from src.consumers import Claimed
@@ -13,7 +14,10 @@ from src.decision import Counts
 from src.dispatcher import Dispatcher
 from src.executor import Executor
 from src.heartbeat import Heartbeat
+from src.held import Held
 from src.lease import Lease
+from src.outcome import Released, Stopped
+from src.running import Finished
 from src.store.attempts import Attempt, Fence
 from src.store.leases import Beat
 
@@ -28,6 +32,7 @@ class Stores:
         self.given_back: list[Fence] = []
         self.registered: list[str] = []
         self.failures: list[Exception | None] = []
+        self.buried = False
 
     def register(self, worker_id: str, _about: Any) -> None:
         self.registered.append(worker_id)
@@ -36,6 +41,9 @@ class Stores:
             raise failure
 
     def beat(self, _worker_id: str, _load: Any) -> Beat | None:
+        if self.buried:
+            self.buried = False
+            return None
         return Beat(dict(self.claimed), {})
 
     def take_orphans(self) -> dict[Fence, Status]:
@@ -52,8 +60,18 @@ def stores() -> Stores:
 
 
 @pytest.fixture
-def executor() -> Executor:
-    return Executor(2, {}, lambda _finished: None, lambda _attempt: None)
+def outcomes() -> list[Finished]:
+    return []
+
+
+@pytest.fixture
+def executor(outcomes: list[Finished]) -> Executor:
+    return make_executor(finished=outcomes.append)
+
+
+@pytest.fixture
+def held() -> Held:
+    return Held()
 
 
 @pytest.fixture
@@ -62,13 +80,15 @@ def lease() -> Lease:
 
 
 @pytest.fixture
-def heartbeat(stores: Stores, executor: Executor, lease: Lease) -> Heartbeat:
+def heartbeat(stores: Stores, executor: Executor, held: Held, lease: Lease) -> Heartbeat:
     return Heartbeat(
         stores,  # type: ignore[arg-type]
         stores,  # type: ignore[arg-type]
         lease,
         executor,
+        held,
         about={},
+        catalogue=[],
         renewed=lambda: None,
         rescued=lambda: None,
     )
@@ -90,10 +110,10 @@ def test_a_row_that_nobody_here_knows_is_given_back_when_seen_twice(
 
 
 def test_a_row_that_runs_here_is_left_alone(
-    heartbeat: Heartbeat, stores: Stores, executor: Executor
+    heartbeat: Heartbeat, stores: Stores, held: Held
 ) -> None:
     stores.claimed = {ROW: False}
-    executor.start(claimed())
+    held.add(claimed().attempt)
 
     for _ in range(3):
         heartbeat.beat_once()
@@ -102,11 +122,11 @@ def test_a_row_that_runs_here_is_left_alone(
 
 
 def test_a_row_whose_claim_may_still_be_answered_is_left_alone(
-    heartbeat: Heartbeat, stores: Stores, executor: Executor
+    heartbeat: Heartbeat, stores: Stores, held: Held
 ) -> None:
     stores.claimed = {ROW: False}
 
-    with executor.claiming():
+    with held.claiming():
         for _ in range(3):
             heartbeat.beat_once()
         assert stores.given_back == []
@@ -149,25 +169,58 @@ class OneTask:
         return [claimed()]
 
 
-def turn(executor: Executor, lease: Lease, consumer: OneTask) -> None:
-    dispatcher = Dispatcher(executor, lease, lambda _deliveries: None)
+def turn(executor: Executor, held: Held, lease: Lease, consumer: OneTask) -> None:
+    dispatcher = Dispatcher(executor, held, lease, lambda _deliveries: None)
     dispatcher._consumers = [consumer]
     dispatcher._turn()
 
 
-def test_with_a_stale_lease_nothing_is_claimed(executor: Executor, lease: Lease) -> None:
+def test_with_a_stale_lease_nothing_is_claimed(
+    executor: Executor, held: Held, lease: Lease
+) -> None:
     consumer = OneTask()
 
-    turn(executor, lease, consumer)
+    turn(executor, held, lease, consumer)
     assert consumer.claims == 0
     lease.renew(time.monotonic())
-    turn(executor, lease, consumer)
-    assert (consumer.claims, executor.held()) == (1, {ROW})
+    turn(executor, held, lease, consumer)
+    assert (consumer.claims, held.fences()) == (1, {ROW})
 
 
-def test_what_was_claimed_too_late_is_not_started(executor: Executor, lease: Lease) -> None:
+def test_what_was_claimed_too_late_is_not_started(
+    executor: Executor, held: Held, lease: Lease
+) -> None:
     lease.renew(time.monotonic())
 
-    turn(executor, lease, OneTask(on_claim=lambda: lease.renew(time.monotonic() - 8)))
+    turn(executor, held, lease, OneTask(on_claim=lambda: lease.renew(time.monotonic() - 8)))
 
-    assert executor.held() == set()
+    assert held.fences() == set()
+    assert executor.free_slots() == 2
+
+
+def test_a_cancel_request_ends_the_attempt_that_runs_here(
+    heartbeat: Heartbeat, stores: Stores, executor: Executor, outcomes: list[Finished]
+) -> None:
+    executor.start(claimed())
+
+    stores.claimed = {ROW: False}
+    heartbeat.beat_once()
+    assert outcomes == []
+    stores.claimed = {ROW: True}
+    heartbeat.beat_once()
+    heartbeat.beat_once()
+
+    assert [done.outcome for done in outcomes] == [Stopped()]
+
+
+def test_a_worker_that_was_taken_for_dead_stops_what_it_runs(
+    heartbeat: Heartbeat, stores: Stores, executor: Executor, outcomes: list[Finished]
+) -> None:
+    heartbeat.beat_once()
+    executor.start(claimed())
+
+    stores.buried = True
+    heartbeat.beat_once()
+
+    assert [type(done.outcome) for done in outcomes] == [Released]
+    assert len(set(stores.registered)) == 2

@@ -9,15 +9,15 @@ from conftest import POLICY
 from sqlalchemy.exc import DataError, OperationalError
 
 from src.config import SettingsError, load_settings
-from src.consumers import Claimed, Delivery
+from src.consumers import Delivery
 from src.consumers.inbox import Inbox
 from src.contract import Status
-from src.decision import Counts, Decision, Failure, Outcome, Stopped, Success
-from src.executor import Executor, Finished
+from src.decision import Counts, Decision
 from src.finisher import Finisher
-from src.handlers import Cancelled
-from src.handlers.simulate import Plan, make_simulate
+from src.handlers.simulate import Plan
+from src.outcome import Progress, Success
 from src.rescue import DeathWatch
+from src.running import Finished
 from src.store.attempts import Attempt, Fence
 
 # --- who is dead ----------------------------------------------------------------------------------
@@ -111,86 +111,6 @@ def test_a_plan_of_unexpected_shape_is_plain_data(details: Any, plan: Plan) -> N
     assert Plan.read(details, 2) == plan
 
 
-# --- running handlers -----------------------------------------------------------------------------
-
-
-def attempt(type_: str = "simulate", details: Any = None, number: int = 1) -> Attempt:
-    return Attempt(Fence("t", number), type_, "t", "d", details, Counts(0, 0))
-
-
-def run(handler: Any, details: Any = None, *, cancel: bool = False) -> Outcome:
-    """Run one attempt with a handler and return its outcome."""
-    done: list[Finished] = []
-    ended = threading.Event()
-
-    def finished(item: Finished) -> None:
-        done.append(item)
-        ended.set()
-
-    executor = Executor(1, {"simulate": handler}, finished, lambda _attempt: None)
-    executor.start_threads()
-    claimed = Claimed(attempt(details=details))
-    executor.start(claimed)
-    if cancel:
-        executor.cancel([claimed.attempt.fence])
-    assert ended.wait(5)
-    return done[0].outcome
-
-
-def test_what_a_handler_returns_is_a_success() -> None:
-    assert run(lambda details, _context: {"got": details}, {"n": 1}) == Success({"got": {"n": 1}})
-
-
-def test_what_a_handler_raises_is_a_failure_with_type_and_message() -> None:
-    def fail(*_: Any) -> None:
-        raise KeyError("colour")
-
-    outcome = run(fail)
-
-    assert isinstance(outcome, Failure)
-    assert outcome.error == "KeyError: 'colour'"
-    assert "in fail" in outcome.traceback
-
-
-@pytest.mark.parametrize("result", [{1, 2}, float("nan"), b"bytes", "\ud800", "x" * 70_000])
-def test_a_result_that_cannot_be_kept_is_a_failure(result: Any) -> None:
-    assert isinstance(run(lambda *_: result), Failure)
-
-
-def test_an_exception_that_cannot_even_be_written_out_is_a_failure() -> None:
-    class Mute(Exception):
-        def __str__(self) -> str:
-            raise RuntimeError("no words")
-
-    def fail(*_: Any) -> None:
-        raise Mute
-
-    outcome = run(fail)
-
-    assert isinstance(outcome, Failure)
-    assert "Mute" in outcome.error
-
-
-def test_a_handler_that_stops_unasked_has_failed() -> None:
-    def stop(*_: Any) -> None:
-        raise Cancelled
-
-    assert isinstance(run(stop), Failure)
-
-
-def test_even_an_exit_in_a_handler_is_only_a_failure() -> None:
-    def leave(*_: Any) -> None:
-        raise SystemExit(3)
-
-    assert run(leave) == Failure("SystemExit: 3", run(leave).traceback)  # type: ignore[union-attr]
-
-
-def test_simulated_work_stops_when_told_to() -> None:
-    simulate = make_simulate(60, None)["simulate"]
-
-    assert run(simulate, cancel=True) == Stopped()
-
-
 # --- finishing ------------------------------------------------------------------------------------
 
 
@@ -204,7 +124,10 @@ class Journal:
         self.forgotten: set[Fence] = set()
         self.acked = threading.Event()
 
-    def finish(self, decisions: Mapping[Fence, Decision]) -> dict[Fence, Status]:
+    def finish(
+        self, decisions: Mapping[Fence, Decision], progress: Mapping[Fence, Progress]
+    ) -> dict[Fence, Status]:
+        assert set(progress) == set(decisions)
         failure = self.failures.pop(0) if self.failures else None
         if failure:
             self.events.append("failed")
@@ -219,9 +142,15 @@ class Journal:
 
 
 def finish(journal: Journal) -> list[str]:
-    finisher = Finisher(journal, POLICY, journal.ack)  # type: ignore[arg-type]
-    finisher.start(lambda fences: journal.forgotten.update(fences))
-    finisher.put(Finished(attempt(), Success(1), Delivery("t", 1, 1, 4)))
+    finisher = Finisher(
+        journal,  # type: ignore[arg-type]
+        {"simulate": POLICY},
+        journal.ack,
+        journal.forgotten.update,
+    )
+    finisher.start()
+    attempt = Attempt(Fence("t", 1), "simulate", "t", "d", None, Counts(0, 0))
+    finisher.put(Finished(attempt, Success(1), Delivery("t", 1, 1, 4), Progress(70, "nearly")))
     assert journal.acked.wait(10)
     return journal.events
 
@@ -276,6 +205,8 @@ def test_an_outcome_is_kept_when_no_error_can_be_written_in_its_place_either() -
         ("LEASE_SECONDS", "-1"),
         ("WORK_SECONDS", "nan"),
         ("MAX_ATTEMPTS", "0"),
+        ("TASK_TIMEOUT_SECONDS", "0"),
+        ("HANDLER_MODULES", "handlers/invoices.py"),
         ("LOG_LEVEL", "LOUD"),
     ],
 )
@@ -300,3 +231,10 @@ def test_the_prefetch_follows_the_concurrency(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setenv("WORKER_PREFETCH", "7")
     assert load_settings().prefetch == 7
+
+
+def test_handler_modules_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().handler_modules == ()
+
+    monkeypatch.setenv("HANDLER_MODULES", "handlers.invoices, images,")
+    assert load_settings().handler_modules == ("handlers.invoices", "images")

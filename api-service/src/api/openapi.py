@@ -11,6 +11,7 @@ _DETAILS = {
     400: "The request is not valid. title: must not be blank",
     404: "No task has this id; it was deleted or never stored.",
     408: "The body did not arrive within 10 s.",
+    409: "The task is COMPLETED already, and that stays.",
     413: "The body is larger than 1048576 bytes (MAX_BODY_BYTES); send less.",
     415: "Send the body as JSON, with the header 'Content-Type: application/json'.",
     500: "Something broke on our side; the log has it under this request_id. Try again later.",
@@ -46,7 +47,7 @@ def _response(status: int) -> dict[str, Any]:
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": _DETAILS[status],
-        "instance": "/api/tasks",
+        "instance": "/api/tasks" if status in (400, 408, 413, 415) else f"/api/tasks/{TASK_ID}",
         "request_id": "0b0f4a3c-6a44-4d0c-9d1b-0f6f5d1c7a55",
     }
     if status == 400:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from src.api.schemas import SubmitTask
 from src.db.database import DatabaseUnavailable, SchemaMismatch
-from src.services.errors import TaskNotFound
+from src.services.errors import SubmissionInvalid, TaskFinal, TaskNotFound
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +88,16 @@ def handle_problems(app: FastAPI) -> None:
     async def task_not_found(request: Request, _error: TaskNotFound) -> Response:
         return answer(request, Problem(404, "No task has this id; it was deleted or never stored."))
 
+    @app.exception_handler(TaskFinal)
+    async def task_final(request: Request, error: TaskFinal) -> Response:
+        detail = f"The task is {error.status} already, and that stays."
+        return answer(request, Problem(409, detail))
+
+    @app.exception_handler(SubmissionInvalid)
+    async def submission_invalid(request: Request, error: SubmissionInvalid) -> Response:
+        found = [{"field": c.field, "message": c.message} for c in error.complaints]
+        return answer(request, _refused(found))
+
     @app.exception_handler(DatabaseUnavailable)
     async def database_unavailable(request: Request, error: DatabaseUnavailable) -> Response:
         log.warning("database away", reason=str(error))
@@ -130,7 +140,10 @@ def _from_framework(request: Request, error: HTTPException) -> Problem:
 
 
 def _invalid(found: Sequence[Any], known: Sequence[str]) -> Problem:
-    errors = [_entry(error, known) for error in found]
+    return _refused([_entry(error, known) for error in found])
+
+
+def _refused(errors: Sequence[Mapping[str, str]]) -> Problem:
     first = errors[0]
     where = f"{first['field']}: " if first["field"] else ""
     more = f" ({len(errors) - 1} more in errors)" if len(errors) > 1 else ""

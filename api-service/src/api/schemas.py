@@ -1,13 +1,22 @@
 """The bodies of requests and responses, as clients and Swagger UI see them."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictInt,
+    StringConstraints,
+)
 from sqlalchemy import RowMapping
 
 from src.api.values import not_blank, storable_description, storable_object, storable_text
-from src.contract import PRIORITIES, Status
+from src.contract import DEFAULT_TYPE, PRIORITIES, Status
+from src.services.writer import Submission
 
 _PRIORITY_NAMES = {stored: name for name, stored in PRIORITIES.items()}
 
@@ -51,6 +60,34 @@ class SubmitTask(BaseModel):
         ),
     )
 
+    type: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description=(
+            "Which handler runs it; `simulate` if absent. Another one must have been told of by a "
+            "worker, and `metadata` must fit its JSON Schema."
+        ),
+    )
+    priority: Literal["high", "normal", "low"] | None = Field(
+        default=None, description="Goes before `metadata.priority`; `normal` if neither says."
+    )
+    max_attempts: Annotated[StrictInt, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="Errors after which it is FAILED; else as its type says."
+    )
+    timeout_seconds: Annotated[StrictInt, Field(ge=1, le=604_800)] | None = Field(
+        default=None, description="How long one attempt may take; else as its type says."
+    )
+
+    def wish(self) -> Submission:
+        return Submission(
+            title=self.title,
+            description=self.description,
+            details=self.metadata,
+            type=self.type or DEFAULT_TYPE,
+            priority=self.priority,
+            max_attempts=self.max_attempts,
+            timeout_seconds=self.timeout_seconds,
+        )
+
 
 class TaskSubmitted(BaseModel):
     """The task is stored and will be run."""
@@ -84,9 +121,13 @@ class TaskView(BaseModel):
                     "errors": 0,
                     "crashes": 0,
                     "max_attempts": None,
+                    "timeout_seconds": None,
                     "run_at": "2026-01-23T04:17:34.120Z",
                     "started_at": "2026-01-23T04:17:34.131Z",
+                    "duration_ms": 3004,
                     "worker": "9a4c6a0e-6d0f-4c5a-8a39-2f1c6f5d7b11",
+                    "progress": 100,
+                    "progress_note": None,
                     "result": {"slept_seconds": 3},
                     "error": None,
                 }
@@ -107,14 +148,20 @@ class TaskView(BaseModel):
     attempt: int = Field(description="Executions begun so far")
     errors: int = Field(description="Attempts that ended with an error")
     crashes: int = Field(description="Attempts whose worker was lost")
-    max_attempts: int | None = Field(description="null: the worker's MAX_ATTEMPTS")
+    max_attempts: int | None = Field(description="null: as its type says, or MAX_ATTEMPTS")
+    timeout_seconds: int | None = Field(
+        description="Limit of one attempt; null: as its type says, or TASK_TIMEOUT_SECONDS"
+    )
     run_at: str = Field(description="Not run before this; RFC 3339")
     started_at: str | None = Field(
         description="When the latest attempt began; null while the next one is waited for"
     )
+    duration_ms: int | None = Field(description="How long the last attempt took, once it is final")
     worker: str | None = Field(
         description="Who runs it or ran it last; null while the next attempt is waited for"
     )
+    progress: int | None = Field(description="0 to 100, as the handler says; null: it says nothing")
+    progress_note: str | None = Field(description="A line that the handler wrote about it")
     result: Any | None = Field(description="What the handler returned")
     error: str | None = Field(
         description="Why the latest attempt did not succeed; null after a success"
@@ -137,9 +184,13 @@ class TaskView(BaseModel):
             errors=row["errors"],
             crashes=row["crashes"],
             max_attempts=row["max_attempts"],
+            timeout_seconds=row["timeout_seconds"],
             run_at=_precise(row["run_at"]),
             started_at=row["started_at"] and _precise(row["started_at"]),
+            duration_ms=_between(row["started_at"], row["completed_at"]),
             worker=row["worker_id"],
+            progress=row["progress"],
+            progress_note=row["progress_note"],
             result=row["result"],
             error=row["error"],
         )
@@ -187,3 +238,7 @@ def _plain(instant: datetime) -> str:
 
 def _precise(instant: datetime) -> str:
     return instant.isoformat(timespec="milliseconds") + "Z"
+
+
+def _between(begin: datetime | None, end: datetime | None) -> int | None:
+    return None if begin is None or end is None else round((end - begin).total_seconds() * 1000)

@@ -1,14 +1,11 @@
-"""Submitting a task and asking how far it is."""
+"""Submitting a task, asking how far it is, cancelling it."""
 
-from typing import Annotated
+from fastapi import APIRouter, Response
 
-from fastapi import APIRouter, Path, Response
-
-from src.api.deps import JsonBody, RuntimeDep
+from src.api.deps import JsonBody, RuntimeDep, TaskId
 from src.api.openapi import SUBMITTED_HEADERS, TASK_HEADERS, problems
-from src.api.schemas import TASK_ID, SubmitTask, TaskSubmitted, TaskView
-from src.contract import FINAL, parse_task_id
-from src.services.errors import TaskNotFound
+from src.api.schemas import SubmitTask, TaskSubmitted, TaskView
+from src.contract import FINAL
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 
@@ -27,7 +24,7 @@ ASK_AGAIN_SECONDS = "1"
 )
 def submit_task(task: SubmitTask, response: Response, runtime: RuntimeDep) -> TaskSubmitted:
     """Store a task. Once you have the 202 it will be run, whatever dies."""
-    task_id = runtime.tasks.submit(task.title, task.description, task.metadata)
+    task_id = runtime.tasks.submit(task.wish())
     response.headers["Location"] = f"/api/tasks/{task_id}"
     response.headers["Retry-After"] = ASK_AGAIN_SECONDS
     return TaskSubmitted(task_id=task_id)
@@ -41,15 +38,39 @@ def submit_task(task: SubmitTask, response: Response, runtime: RuntimeDep) -> Ta
     responses={200: TASK_HEADERS, **problems(404, 500, 503)},
 )
 def get_task(
-    task_id: Annotated[str, Path(description="As the submission returned it", examples=[TASK_ID])],
+    task_id: TaskId,
     response: Response,
     runtime: RuntimeDep,
 ) -> TaskView:
     """Tell how far a task is and what came of it."""
-    known_form = parse_task_id(task_id)
-    if known_form is None:
-        raise TaskNotFound
-    task = TaskView.of(runtime.tasks.get(known_form))
+    task = TaskView.of(runtime.tasks.get(task_id))
     if task.status not in FINAL:
+        response.headers["Retry-After"] = ASK_AGAIN_SECONDS
+    return task
+
+
+@router.post(
+    "/{task_id}/cancel",
+    operation_id="cancelTask",
+    summary="Cancel a task",
+    response_description="The task is CANCELLED",
+    responses={
+        202: {
+            "model": TaskView,
+            "description": "It runs: its worker is told to stop it, within seconds",
+            **TASK_HEADERS,
+        },
+        **problems(404, 409, 500, 503),
+    },
+)
+def cancel_task(task_id: TaskId, response: Response, runtime: RuntimeDep) -> TaskView:
+    """Make sure that a task is not run, or not to its end.
+
+    A task that waits is CANCELLED at once. One that runs becomes so within a heartbeat of its
+    worker, unless it is COMPLETED first. Asking again changes nothing.
+    """
+    task = TaskView.of(runtime.tasks.cancel(task_id))
+    if task.status not in FINAL:
+        response.status_code = 202
         response.headers["Retry-After"] = ASK_AGAIN_SECONDS
     return task

@@ -1,5 +1,18 @@
 """What can go wrong in a service, named by what happened; ``api`` turns it into HTTP."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from src.contract import Status
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What is wrong with a field of a request; never holds the value."""
+
+    field: str
+    message: str
+
 
 class ServiceError(Exception):
     """The base of the errors that a client may be told."""
@@ -7,3 +20,32 @@ class ServiceError(Exception):
 
 class TaskNotFound(ServiceError):
     """No task has this id."""
+
+
+class TaskFinal(ServiceError):
+    """The task is over in a way that the request cannot change."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class SubmissionInvalid(ServiceError):
+    """The submission does not fit what the workers can run."""
+
+    def __init__(self, complaints: Sequence[Complaint]) -> None:
+        super().__init__(f"{len(complaints)} complaints")
+        self.complaints = complaints
+
+
+class PayloadInvalid(SubmissionInvalid):
+    """The metadata do not fit the JSON Schema of the task's type."""
+
+
+class TypeUnknown(SubmissionInvalid):
+    """No worker has ever told of this type. ``near``: the known one that looks most like it."""
+
+    def __init__(self, known: Sequence[str], near: str | None) -> None:
+        hint = f"did you mean {near!r}? " if near else ""
+        message = f"unknown type; {hint}known are {', '.join(known[:50])}"
+        super().__init__([Complaint("type", message)])

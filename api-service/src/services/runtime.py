@@ -5,6 +5,7 @@ import structlog
 from src.config import Settings
 from src.contract import task_queue
 from src.db.database import Database, DatabaseUnavailable
+from src.services.catalogue import Catalogue
 from src.services.relay import Relay
 from src.services.tasks import TaskService
 
@@ -21,7 +22,7 @@ class Runtime:
             if settings.broker_url
             else None
         )
-        self.tasks = TaskService(self.database, self.relay)
+        self.tasks = TaskService(self.database, Catalogue(self.database), self.relay)
 
     def start(self) -> None:
         """Get ready before the first request, as far as the servers are there.

@@ -7,20 +7,31 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from src.contract import Status
+from src.contract import DEFAULT_TYPE, Status
 from src.db.dialect import now
 from src.models.tables import Outbox, Task
 
 
 @dataclass(frozen=True)
-class NewTask:
-    """A validated submission under the id that its client will be told."""
+class Submission:
+    """What a client asks for, validated. None leaves a limit to the type and the worker."""
 
-    task_id: str
     title: str
     description: str
     details: dict[str, Any] | None
-    type: str
+    type: str = DEFAULT_TYPE
+    #: high, normal or low; None: as ``metadata.priority`` says.
+    priority: str | None = None
+    max_attempts: int | None = None
+    timeout_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """A submission under the id that its client will be told, and its place in the queue."""
+
+    task_id: str
+    wish: Submission
     priority: int
 
 
@@ -45,14 +56,17 @@ def insert_tasks(
 
 
 def _row(task: NewTask, instant: datetime) -> dict[str, Any]:
+    wish = task.wish
     return {
         "id": task.task_id,
-        "title": task.title,
-        "description": task.description,
+        "title": wish.title,
+        "description": wish.description,
         "status": Status.PENDING,
-        "metadata": task.details,
-        "type": task.type,
+        "metadata": wish.details,
+        "type": wish.type,
         "priority": task.priority,
+        "max_attempts": wish.max_attempts,
+        "timeout_seconds": wish.timeout_seconds,
         "created_at": instant,
         "updated_at": instant,
         "run_at": instant,

@@ -1,25 +1,7 @@
-"""What a handler is given, and the handlers that are always there."""
+"""What the author of a handler imports; ``docs/handlers.md`` shows how."""
 
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from src.handlers.context import Context
+from src.handlers.declare import handler
+from src.handlers.errors import Cancelled, Permanent, RetryAfter
 
-
-class Cancelled(Exception):
-    """Raised by a handler that stopped because it was told to."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """The attempt as its handler sees it. ``cancelled`` is set when it should stop."""
-
-    task_id: str
-    attempt: int
-    title: str
-    description: str
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-
-#: Takes the task's metadata, returns what can be written as JSON, or raises.
-Handler = Callable[[Any, Context], Any]
+__all__ = ["Cancelled", "Context", "Permanent", "RetryAfter", "handler"]

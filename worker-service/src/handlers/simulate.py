@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from src.contract import DEFAULT_TYPE
-from src.handlers import Cancelled, Context, Handler
+from src.handlers.context import Context
+from src.handlers.declare import Handler
 
 #: A longer wait than this is cut; it would only hold a slot.
 MAX_SECONDS = 86_400.0
+#: Work that takes a second or longer reports its progress in so many steps.
+STEPS = 10
 
 
 class SimulatedError(Exception):
@@ -39,20 +42,32 @@ class Plan:
         )
 
 
-def make_simulate(work_seconds: float, work_log: Path | None) -> dict[str, Handler]:
+def make_simulate(work_seconds: float, work_log: Path | None) -> Handler:
     """Make the handler of the type that is always known."""
 
     def simulate(details: Any, context: Context) -> dict[str, float]:
         plan = Plan.read(details, work_seconds)
         _note(work_log, context.task_id, "start")
-        if context.cancelled.wait(plan.seconds):
-            raise Cancelled
+        _wait(plan.seconds, context)
         if context.attempt <= plan.fail_attempts:
             raise SimulatedError(plan.error)
         _note(work_log, context.task_id, "done")
         return {"slept_seconds": plan.seconds}
 
-    return {DEFAULT_TYPE: simulate}
+    return Handler(
+        DEFAULT_TYPE,
+        simulate,
+        description="Simulated work: waits, and fails where metadata.simulate asks for it.",
+    )
+
+
+def _wait(seconds: float, context: Context) -> None:
+    steps = STEPS if seconds >= 1 else 1
+    for step in range(1, steps + 1):
+        context.cancelled.wait(seconds / steps)
+        context.raise_if_cancelled()
+        if steps > 1:
+            context.progress(100 * step / steps)
 
 
 def _note(work_log: Path | None, task_id: str, what: str) -> None:

@@ -23,8 +23,6 @@ class Attempt:
     description: str
     details: Any
     counts: Counts
-
-    @property
-    def suspect(self) -> bool:
-        """A worker was lost under this task before, perhaps because of it."""
-        return self.counts.crashes > 0
+    timeout_seconds: int | None = None
+    #: A worker was lost under this task before, perhaps because of it.
+    suspect: bool = False

@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, delete, insert, select, update
 
 from src.contract import Status
-from src.decision import Counts, RetryPolicy, WorkerLost, decide
+from src.decision import Counts, lose
 from src.store.attempts import Fence
-from src.store.dialect import now
+from src.store.dialect import now, upsert
 from src.store.settle import lock_tasks, settle
-from src.store.tables import TASKS, WORKERS
+from src.store.tables import TASK_TYPES, TASKS, WORKERS
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,8 @@ class Beat:
 class LeaseStore:
     """The statements of the heartbeat thread. Each method is one transaction."""
 
-    def __init__(self, engine: Engine, policy: RetryPolicy, *, use_outbox: bool) -> None:
+    def __init__(self, engine: Engine, *, use_outbox: bool) -> None:
         self._engine = engine
-        self._policy = policy
         self._use_outbox = use_outbox
 
     def register(self, worker_id: str, about: Mapping[str, Any]) -> None:
@@ -53,6 +52,16 @@ class LeaseStore:
                     **about,
                 )
             )
+
+    def tell_types(self, types: Sequence[Mapping[str, Any]]) -> None:
+        """Tell clients what this worker can run.
+
+        ``types``: of each its name, description, payload_schema, max_attempts, timeout_seconds.
+        """
+        with self._engine.begin() as connection:
+            instant = now(connection)
+            rows = [{**type_, "updated_at": instant} for type_ in types]
+            upsert(connection, TASK_TYPES, rows)
 
     def beat(self, worker_id: str, load: Load) -> Beat | None:
         """Give a sign of life; return None if nobody expects one any more."""
@@ -133,9 +142,8 @@ class LeaseStore:
             # Looked at again under the lock: it may have been claimed by a living worker since.
             if row.status == Status.PROCESSING and row.worker_id in dead:
                 counts = Counts(row.errors, row.crashes, row.max_attempts)
-                lost = WorkerLost(row.worker_id)
-                decisions[Fence(row.id, row.attempt)] = decide(lost, counts, self._policy, 0)
-        return settle(connection, decisions, use_outbox=self._use_outbox)
+                decisions[Fence(row.id, row.attempt)] = lose(row.worker_id, counts)
+        return settle(connection, decisions, {}, use_outbox=self._use_outbox)
 
 
 def _claimed_by(worker_id: str) -> Select[Any]:

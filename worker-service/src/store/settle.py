@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from src.contract import FINAL, Status
 from src.decision import Decision, heed_cancel
+from src.outcome import Progress
 from src.store.attempts import Fence
 from src.store.dialect import now, upsert
 from src.store.tables import ATTEMPTS, OUTBOX, TASKS
@@ -26,6 +27,8 @@ _WRITE = (
                 "worker_id",
                 "started_at",
                 "completed_at",
+                "progress",
+                "progress_note",
                 "result",
                 "error",
                 "updated_at",
@@ -51,9 +54,13 @@ def lock_tasks(task_ids: Collection[str]) -> Select[Any]:
 
 
 def settle(
-    connection: Connection, decisions: Mapping[Fence, Decision], *, use_outbox: bool
+    connection: Connection,
+    decisions: Mapping[Fence, Decision],
+    progress: Mapping[Fence, Progress],
+    *,
+    use_outbox: bool,
 ) -> dict[Fence, Status]:
-    """Write what was decided, in the caller's transaction.
+    """Write what was decided, and how far the attempts had come, in the caller's transaction.
 
     An attempt that is not the current one, or no longer PROCESSING, changes nothing.
 
@@ -76,7 +83,10 @@ def settle(
         else decisions[_fence(row)]
         for row in rows
     }
-    connection.execute(_WRITE, [_task(row, taken[row.id], instant) for row in rows])
+    connection.execute(
+        _WRITE,
+        [_task(row, taken[row.id], progress.get(_fence(row)), instant) for row in rows],
+    )
     ledger = [_entry(row, taken[row.id], instant) for row in rows if taken[row.id].ledger]
     if ledger:
         upsert(connection, ATTEMPTS, ledger)
@@ -101,7 +111,9 @@ def _due(row: Row[Any], decision: Decision, instant: datetime) -> Any:
     return instant + timedelta(milliseconds=round(decision.delay_seconds * 1000))
 
 
-def _task(row: Row[Any], decision: Decision, instant: datetime) -> dict[str, Any]:
+def _task(
+    row: Row[Any], decision: Decision, progress: Progress | None, instant: datetime
+) -> dict[str, Any]:
     final = decision.status in FINAL
     return {
         "task_id": row.id,
@@ -112,6 +124,8 @@ def _task(row: Row[Any], decision: Decision, instant: datetime) -> dict[str, Any
         "new_worker_id": row.worker_id if final else None,
         "new_started_at": row.started_at if final else None,
         "new_completed_at": instant if final else None,
+        "new_progress": progress.percent if progress else row.progress,
+        "new_progress_note": progress.note if progress else row.progress_note,
         "new_result": decision.result,
         # A give-back says nothing new of the task itself.
         "new_error": row.error if decision.ledger == "released" else decision.error,

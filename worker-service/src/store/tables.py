@@ -39,12 +39,15 @@ TASKS = Table(
     Column("priority", _SMALL, nullable=False),
     Column("run_at", _INSTANT, nullable=False),
     Column("max_attempts", Integer),
+    Column("timeout_seconds", Integer),
     Column("attempt", Integer, nullable=False),
     Column("errors", Integer, nullable=False),
     Column("crashes", Integer, nullable=False),
     Column("worker_id", _ID),
     Column("started_at", _INSTANT),
     Column("cancel_requested", Boolean, nullable=False),
+    Column("progress", _SMALL),
+    Column("progress_note", String(255)),
     Column("result", _JSON),
     Column("error", Text),
 )
@@ -87,4 +90,15 @@ WORKERS = Table(
     Column("processed", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
     Column("types", _JSON, nullable=False),
+)
+
+TASK_TYPES = Table(
+    "task_types",
+    SCHEMA,
+    Column("name", String(64), primary_key=True),
+    Column("description", Text),
+    Column("payload_schema", _JSON),
+    Column("max_attempts", Integer),
+    Column("timeout_seconds", Integer),
+    Column("updated_at", _INSTANT, nullable=False),
 )

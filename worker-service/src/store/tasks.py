@@ -5,14 +5,31 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, or_, select, update
 
 from src.contract import PRIORITIES, Status
 from src.decision import Counts, Decision, release
+from src.outcome import Progress
 from src.store.attempts import Attempt, Fence
 from src.store.dialect import delete_by_id, now
 from src.store.settle import lock_tasks, settle
 from src.store.tables import TASKS, WORKERS
+
+NOTHING: Mapping[Fence, Progress] = {}
+
+_PROGRESS = (
+    update(TASKS)
+    .where(
+        TASKS.c.id == bindparam("task_id"),
+        TASKS.c.attempt == bindparam("number"),
+        TASKS.c.status == Status.PROCESSING,
+    )
+    .values(
+        progress=bindparam("percent"),
+        progress_note=bindparam("note"),
+        updated_at=bindparam("instant"),
+    )
+)
 
 
 class LeaseLost(Exception):
@@ -30,9 +47,19 @@ class Claim:
 class TaskStore:
     """What the worker does with tasks. ``use_outbox`` is False where there is no broker."""
 
-    def __init__(self, engine: Engine, types: Sequence[str], *, use_outbox: bool) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        types: Sequence[str],
+        *,
+        use_outbox: bool,
+        isolated: Collection[str] = (),
+    ) -> None:
+        """``types`` are those that this worker serves, ``isolated`` those of them that run in
+        processes of their own and so endanger nothing but themselves."""
         self._engine = engine
         self._types = list(types)
+        self._isolated = frozenset(isolated)
         self._use_outbox = use_outbox
 
     def claim(self, worker_id: str, task_ids: Sequence[str], *, take_suspect: bool) -> Claim:
@@ -56,7 +83,7 @@ class TaskStore:
                 and row.run_at <= instant
                 and row.type in self._types
             ]
-            attempts = self._start(connection, worker_id, _pick(wanted, take_suspect))
+            attempts = self._start(connection, worker_id, self._pick(wanted, take_suspect))
         return Claim(attempts, set(task_ids) - {row.id for row in rows})
 
     def claim_overdue(
@@ -79,25 +106,45 @@ class TaskStore:
                 if room == 0:
                     break
                 found = self._overdue(connection, priority, due, room, innocent=not take_suspect)
-                picked = _pick(found, take_suspect)
+                picked = self._pick(found, take_suspect)
                 if len(picked) < len(found):
                     # Suspects that must wait are not to stand in the way of those behind them.
-                    suspect = [row for row in picked if row.crashes]
+                    suspect = [row for row in picked if self._is_suspect(row)]
                     innocent = room - len(suspect)
                     picked = suspect + list(
                         self._overdue(connection, priority, due, innocent, innocent=True)
                     )
                 rows += picked
-                take_suspect = take_suspect and not any(row.crashes for row in picked)
+                take_suspect = take_suspect and not any(map(self._is_suspect, picked))
             attempts = self._start(connection, worker_id, rows)
             if attempts and self._use_outbox:
                 delete_by_id(connection, [row.id for row in rows])
         return attempts
 
-    def finish(self, decisions: Mapping[Fence, Decision]) -> dict[Fence, Status]:
+    def finish(
+        self, decisions: Mapping[Fence, Decision], progress: Mapping[Fence, Progress] = NOTHING
+    ) -> dict[Fence, Status]:
         """Write decisions; return the new status of those whose attempt was still current."""
         with self._engine.begin() as connection:
-            return settle(connection, decisions, use_outbox=self._use_outbox)
+            return settle(connection, decisions, progress, use_outbox=self._use_outbox)
+
+    def write_progress(self, latest: Mapping[Fence, Progress]) -> None:
+        """Write how far attempts are; those that are no longer current change nothing."""
+        with self._engine.begin() as connection:
+            instant = now(connection)
+            connection.execute(
+                _PROGRESS,
+                [
+                    {
+                        "task_id": fence.task_id,
+                        "number": fence.number,
+                        "percent": latest[fence].percent,
+                        "note": latest[fence].note,
+                        "instant": instant,
+                    }
+                    for fence in sorted(latest)
+                ],
+            )
 
     def give_back(self, fences: Collection[Fence], reason: str) -> dict[Fence, Status]:
         """Return attempts unfinished, for anybody to claim at once."""
@@ -120,7 +167,21 @@ class TaskStore:
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        return connection.execute(query.where(TASKS.c.crashes == 0) if innocent else query).all()
+        if innocent:
+            query = query.where(or_(TASKS.c.crashes == 0, TASKS.c.type.in_(self._isolated)))
+        return connection.execute(query).all()
+
+    def _is_suspect(self, row: Row[Any]) -> bool:
+        return row.crashes > 0 and row.type not in self._isolated
+
+    def _pick(self, rows: Sequence[Row[Any]], take_suspect: bool) -> list[Row[Any]]:
+        """Leave out the tasks that cost a worker before, but for one if that is wanted.
+
+        So a poisonous task takes no others with it more than once.
+        """
+        suspects = list(filter(self._is_suspect, rows))
+        left_out = {row.id for row in (suspects[1:] if take_suspect else suspects)}
+        return [row for row in rows if row.id not in left_out]
 
     def _start(
         self, connection: Connection, worker_id: str, rows: Sequence[Row[Any]]
@@ -136,10 +197,12 @@ class TaskStore:
                 attempt=TASKS.c.attempt + 1,
                 worker_id=worker_id,
                 started_at=instant,
+                progress=None,
+                progress_note=None,
                 updated_at=instant,
             )
         )
-        return [_attempt(row) for row in rows]
+        return [_attempt(row, suspect=self._is_suspect(row)) for row in rows]
 
 
 def _hold_lease(connection: Connection, worker_id: str) -> None:
@@ -151,17 +214,7 @@ def _hold_lease(connection: Connection, worker_id: str) -> None:
         raise LeaseLost(worker_id)
 
 
-def _pick(rows: Sequence[Row[Any]], take_suspect: bool) -> list[Row[Any]]:
-    """Leave out the tasks that cost a worker before, but for one if that is wanted.
-
-    So a poisonous task takes no others with it more than once.
-    """
-    suspects = [row for row in rows if row.crashes > 0]
-    left_out = {row.id for row in (suspects[1:] if take_suspect else suspects)}
-    return [row for row in rows if row.id not in left_out]
-
-
-def _attempt(row: Row[Any]) -> Attempt:
+def _attempt(row: Row[Any], *, suspect: bool) -> Attempt:
     return Attempt(
         fence=Fence(row.id, row.attempt + 1),
         type=row.type,
@@ -169,4 +222,6 @@ def _attempt(row: Row[Any]) -> Attempt:
         description=row.description,
         details=row.details,
         counts=Counts(row.errors, row.crashes, row.max_attempts),
+        timeout_seconds=row.timeout_seconds,
+        suspect=suspect,
     )

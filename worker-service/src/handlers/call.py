@@ -1,0 +1,109 @@
+"""Runs one attempt of a handler and returns what it did as a value; nothing escapes."""
+
+import asyncio
+import inspect
+import json
+import math
+import traceback
+from typing import Any
+
+import structlog
+from pydantic import BaseModel, ValidationError
+
+from src.handlers.context import Context
+from src.handlers.declare import Handler
+from src.handlers.errors import Permanent, RetryAfter
+from src.outcome import Failure, Outcome, Success, describe
+
+#: Bytes of a result as JSON; larger ones belong into a store of their own.
+MAX_RESULT_BYTES = 64 * 1024
+#: MariaDB refuses JSON deeper than 32.
+MAX_RESULT_DEPTH = 20
+#: The longest that a handler may put off its next attempt: 366 days.
+MAX_RETRY_AFTER_SECONDS = 31_622_400.0
+#: Wrong fields of a payload that an error names.
+MAX_FIELDS = 5
+
+
+def call(handler: Handler, details: Any, context: Context) -> Outcome:
+    """Run the handler in this thread. ``details``: the task's metadata as it is stored."""
+    with structlog.contextvars.bound_contextvars(task_id=context.task_id, attempt=context.attempt):
+        try:
+            try:
+                payload = _payload(handler, details)
+            except ValidationError as invalid:
+                return Failure(_complaint(invalid), permanent=True)
+            return _success(_run(handler, payload, context))
+        except BaseException as error:  # noqa: BLE001 - an exit as well is only a failure
+            return _failure(error)
+
+
+def _payload(handler: Handler, details: Any) -> Any:
+    if handler.payload is None:
+        return details
+    # As JSON, since it came as JSON: a strict model takes a date's text here and nowhere else.
+    return handler.payload.model_validate_json(json.dumps({} if details is None else details))
+
+
+def _run(handler: Handler, payload: Any, context: Context) -> Any:
+    if inspect.iscoroutinefunction(handler.function):
+        return asyncio.run(_run_async(handler, payload, context))
+    return handler.function(payload, context)
+
+
+async def _run_async(handler: Handler, payload: Any, context: Context) -> Any:
+    """Await the handler; being told to stop reaches it as the cancellation of its task."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task  # noqa: S101 - for the type checker
+    with context.cancelled.calling(lambda: loop.call_soon_threadsafe(task.cancel)):
+        return await handler.function(payload, context)
+
+
+def _success(result: Any) -> Outcome:
+    if isinstance(result, BaseModel):
+        result = result.model_dump(mode="json")
+    try:
+        size = len(json.dumps(result, allow_nan=False, ensure_ascii=False).encode())
+        if _depth(result) > MAX_RESULT_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_RESULT_DEPTH} levels")
+    except (TypeError, ValueError, RecursionError) as error:
+        return Failure(f"the result cannot be kept as JSON: {describe(error)}", permanent=True)
+    if size > MAX_RESULT_BYTES:
+        return Failure(
+            f"the result has {size} bytes as JSON; at most {MAX_RESULT_BYTES} are kept, "
+            "so put it into a store of its own and return where it is",
+            permanent=True,
+        )
+    return Success(result)
+
+
+def _depth(value: Any) -> int:
+    inside = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_depth, inside), default=0) if isinstance(value, dict | list | tuple) else 0
+
+
+def _failure(error: BaseException) -> Failure:
+    delay = error.seconds if isinstance(error, RetryAfter) else None
+    if not isinstance(delay, int | float) or not math.isfinite(delay):
+        delay = None
+    return Failure(
+        describe(error),
+        _traceback(error),
+        permanent=isinstance(error, Permanent),
+        retry_after_seconds=delay and min(max(delay, 0.0), MAX_RETRY_AFTER_SECONDS),
+    )
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - an exception's own text may raise in turn
+        return "".join(traceback.format_tb(error.__traceback__))
+
+
+def _complaint(invalid: ValidationError) -> str:
+    """Name the wrong fields without their values."""
+    found = invalid.errors(include_url=False, include_context=False, include_input=False)
+    fields = [f"{'.'.join(map(str, e['loc'])) or 'metadata'}: {e['msg']}" for e in found]
+    more = f" ({len(fields) - MAX_FIELDS} more)" if len(fields) > MAX_FIELDS else ""
+    return f"the payload does not fit: {'; '.join(fields[:MAX_FIELDS])}{more}"

@@ -1,0 +1,92 @@
+"""The attempt as its handler sees it."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+from src.handlers.errors import Cancelled
+from src.outcome import Progress, clip
+
+#: Characters of the column ``tasks.progress_note``.
+NOTE_CHARACTERS = 255
+
+
+class Cancellation(threading.Event):
+    """Set when the handler should stop. Also calls those who cannot wait for an event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._action: Callable[[], object] | None = None
+
+    def set(self) -> None:
+        super().set()
+        with self._lock:
+            if self._action:
+                self._action()
+
+    @contextmanager
+    def calling(self, action: Callable[[], object]) -> Iterator[None]:
+        """Have ``action`` called at the moment it is set, or now if it is. Never after the end."""
+        with self._lock:
+            self._action = action
+            if self.is_set():
+                action()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._action = None
+
+
+@dataclass
+class Context:
+    """What a handler may know and say while it runs; good for this attempt only.
+
+    ``cancelled`` is set on a cancel request and at the time limit. By then the outcome is
+    decided: what the handler still returns or raises is dropped.
+    """
+
+    task_id: str
+    attempt: int
+    type: str
+    title: str
+    description: str
+    #: When the attempt's time is over, in seconds of ``time.monotonic``.
+    ends_at: float
+    report: Callable[[Progress], None] = lambda _progress: None
+    cancelled: Cancellation = field(default_factory=Cancellation)
+    #: What ``progress`` was told last.
+    latest: Progress | None = None
+
+    def __post_init__(self) -> None:
+        log = structlog.get_logger(f"handler.{self.type}")
+        #: Writes events that carry ``task_id`` and ``attempt``.
+        self.log = log.bind(task_id=self.task_id, attempt=self.attempt)
+
+    def progress(self, percent: float, note: str | None = None) -> None:
+        """Tell how far the work is: 0 to 100, and perhaps a line (255 characters) for people.
+
+        Costs nothing to call often: the latest one is written, at most twice a second.
+        """
+        whole = round(min(max(percent, 0), 100)) if math.isfinite(percent) else 0
+        self.latest = Progress(whole, None if note is None else clip(str(note), NOTE_CHARACTERS))
+        self.report(self.latest)
+
+    def remaining_seconds(self) -> float:
+        """Return the time left until the limit, 0 after it."""
+        return max(0.0, self.ends_at - time.monotonic())
+
+    def raise_if_cancelled(self) -> None:
+        """Leave the handler if it was told to stop.
+
+        Raises:
+            Cancelled: let it pass through.
+        """
+        if self.cancelled.is_set():
+            raise Cancelled

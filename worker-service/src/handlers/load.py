@@ -1,0 +1,71 @@
+"""Finds the handlers in the modules that ``HANDLER_MODULES`` names."""
+
+import importlib
+import inspect
+import traceback
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+
+from src.handlers.declare import MARK, Handler
+
+
+class HandlersUnusable(Exception):
+    """A module cannot be used; the message is one line for whoever starts the worker."""
+
+
+def load_handlers(modules: Iterable[str], built_in: Mapping[str, Handler]) -> dict[str, Handler]:
+    """Import the modules and return every handler that they hold, by type.
+
+    Raises:
+        HandlersUnusable: an import fails, a module holds no handler, or a type has two.
+    """
+    found = dict(built_in)
+    for name in modules:
+        handlers = handlers_of(_import(name))
+        if not handlers:
+            raise _unusable(name, 'holds no handler; put @handler("type") on a function')
+        for handler in handlers:
+            other = found.setdefault(handler.name, handler)
+            if handler.name in built_in:
+                raise _unusable(name, f"the type {handler.name!r} is built in; use another name")
+            if other.function is not handler.function:
+                raise _unusable(
+                    name, f"the type {handler.name!r} is handled in {other.function.__module__} too"
+                )
+    return found
+
+
+def handlers_of(module: ModuleType) -> list[Handler]:
+    """Return the handlers among the names of a module."""
+    functions = filter(inspect.isfunction, vars(module).values())
+    return [getattr(function, MARK) for function in functions if hasattr(function, MARK)]
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise _unusable(
+                name, "no such module; it must lie in a folder of the worker's or of PYTHONPATH"
+            ) from error
+        raise _unusable(name, _in_a_line(error)) from error
+    except BaseException as error:
+        # Whatever it is, also an exit: it is somebody else's code.
+        raise _unusable(name, _in_a_line(error)) from error
+
+
+def _in_a_line(error: BaseException) -> str:
+    """Tell an error with the place in the module that it comes from."""
+    text = " ".join(str(error).split())
+    frames = traceback.extract_tb(error.__traceback__)
+    place = next((f for f in reversed(frames) if "importlib" not in f.filename), None)
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {text}"
+    where = f" ({Path(place.filename).name}, line {place.lineno})" if place else ""
+    return f"{type(error).__name__}: {text}{where}"
+
+
+def _unusable(module: str, reason: str) -> HandlersUnusable:
+    return HandlersUnusable(f"HANDLER_MODULES: {module}: {reason}")

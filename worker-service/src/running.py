@@ -1,0 +1,70 @@
+"""An attempt in a slot: from its start until its thread comes back."""
+
+import sys
+import traceback
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from src.consumers import Claimed, Delivery
+from src.handlers.context import Context
+from src.handlers.declare import Handler
+from src.outcome import Outcome, Progress
+from src.store.attempts import Attempt, Fence
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An attempt's outcome on its way to the database, and the delivery to ack after it."""
+
+    attempt: Attempt
+    outcome: Outcome
+    delivery: Delivery | None
+    progress: Progress | None = None
+
+
+class Stage(Enum):
+    RUNNING = auto()
+    #: The outcome is decided, the handler was told to stop, and what it still does is dropped.
+    TOLD = auto()
+    #: It did not stop in time: its slot was given to another thread.
+    ABANDONED = auto()
+    #: It has not stopped since, and nobody expects it to.
+    LOST = auto()
+
+
+@dataclass(eq=False)
+class Run:
+    """An attempt in a slot, until its thread comes back."""
+
+    claimed: Claimed
+    handler: Handler
+    context: Context
+    limit_seconds: float
+    #: When to look after it, in seconds of ``time.monotonic``.
+    look_at: float
+    stage: Stage = Stage.RUNNING
+    thread_id: int | None = None
+
+    @property
+    def fence(self) -> Fence:
+        return self.claimed.attempt.fence
+
+    def names(self) -> dict[str, Any]:
+        """Return what an event in the log calls it."""
+        return {
+            "task_id": self.fence.task_id,
+            "attempt": self.fence.number,
+            "type": self.handler.name,
+        }
+
+    def finished(self, outcome: Outcome) -> Finished:
+        attempt, delivery = self.claimed.attempt, self.claimed.delivery
+        return Finished(attempt, outcome, delivery, self.context.latest)
+
+    def where(self) -> str:
+        """Return where the handler's thread stands, as a traceback."""
+        if self.handler.process:
+            return ""
+        frame = sys._current_frames().get(self.thread_id or 0)
+        return "".join(traceback.format_stack(frame)) if frame else ""
