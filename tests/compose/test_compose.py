@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,13 +24,14 @@ class Compose:
         self.url = f"http://localhost:{self.port}"
         ports = {"API_PORT": str(self.port), "RABBITMQ_UI_PORT": str(free_port())}
         self._environment = {**os.environ, **ports}
+        self.settings: dict[str, str] = {}
 
     def __call__(self, *arguments: str, seconds: float = 600) -> str:
         command = ["docker", "compose", "--project-name", "tasks-test"]
         ended = subprocess.run(
             [*command, "--env-file", ".env.example", *arguments],
             cwd=ROOT,
-            env=self._environment,
+            env={**self._environment, **self.settings},
             capture_output=True,
             text=True,
             timeout=seconds,
@@ -141,6 +143,84 @@ def test_a_killed_workers_task_is_run_again_within_25_seconds(
     wait_until(lambda: client.get(task_ids[0])["attempt"] == 2, 25, "the second attempt")
     assert client.get(task_ids[0])["crashes"] == 1
     compose("up", "--detach", "--wait", "--scale", "worker_service=1")
+
+
+MINE = """
+import subprocess
+from src.handlers import Context, handler
+
+@handler("mine", process=True)
+def mine(payload, context: Context):
+    if payload.get("leave"):
+        subprocess.Popen(["sleep", "1000"])
+        subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    return {"title": context.title}
+"""
+
+
+@pytest.fixture
+def settings(compose: Compose) -> Iterator[dict[str, str]]:
+    """Settings for one test; afterwards the services have those of the example again."""
+    yield compose.settings
+    compose.settings.clear()
+    compose("up", "--detach", "--wait")
+
+
+def test_handlers_of_ones_own_are_mounted_and_run(
+    compose: Compose, client: Client, settings: dict[str, str], tmp_path: Path
+) -> None:
+    assert client.post(type="mine").status_code == 400
+    (tmp_path / "mine.py").write_text(MINE)
+    for path in (tmp_path, *tmp_path.parents):
+        if path != Path("/tmp"):  # noqa: S108 - others may read it already
+            path.chmod(path.stat().st_mode | 0o055)
+
+    settings.update(HANDLERS_FOLDER=str(tmp_path), HANDLER_MODULES="handlers.mine")
+    compose("up", "--detach", "--wait")
+
+    wait_until(lambda: client.post(type="mine").status_code == 202, 20, "the type to be known")
+    task = client.wait_for(client.run("mine", {"leave": True}, title="Mine"))
+    assert (task["status"], task["result"]) == ("COMPLETED", {"title": "Mine"})
+    processes = compose("exec", "-T", "worker_service", "sh", "-c", "cat /proc/[0-9]*/stat")
+    assert "(sleep) Z" not in processes
+    assert processes.count("(sleep) S") == 1, "what left the group is nobody's"
+
+
+def test_the_examples_are_in_the_image(
+    compose: Compose, client: Client, settings: dict[str, str]
+) -> None:
+    settings.update(HANDLER_MODULES="handlers.examples")
+    compose("up", "--detach", "--wait")
+
+    wait_until(
+        lambda: client.post(type="greet", metadata={"name": "Ada"}).status_code == 202, 20, "it"
+    )
+    task = client.wait_for(client.run("primes", {"below": 1000}))
+    assert (task["status"], task["result"]) == ("COMPLETED", {"primes": 168})
+
+
+def test_a_quorum_queue_keeps_priorities_too(
+    compose: Compose, client: Client, settings: dict[str, str]
+) -> None:
+    settings.update(QUEUE_TYPE="quorum", WORKER_CONCURRENCY="1", WORKER_PREFETCH="1")
+    compose("up", "--detach", "--wait")
+    busy = client.simulate(5)
+    client.wait_for(busy, "PROCESSING")
+
+    task_ids = {
+        priority: [
+            client.run("simulate", {"simulate": {"seconds": 0}}, priority=priority)
+            for _ in range(4)
+        ]
+        for priority in ("low", "normal", "high")
+    }
+
+    started = sorted(
+        (client.wait_for(task_id)["started_at"], priority)
+        for priority, ids in task_ids.items()
+        for task_id in ids
+    )
+    assert [priority for _, priority in started] == ["high"] * 4 + ["normal"] * 4 + ["low"] * 4
 
 
 def test_nothing_is_lost_over_down_and_up(compose: Compose, client: Client) -> None:

@@ -1,4 +1,4 @@
-"""Handlers to start from. HANDLER_MODULES=handlers.examples; docs/handlers.md walks through them."""
+"""Handlers to start from; docs/handlers.md walks through them. HANDLER_MODULES=handlers.examples"""
 
 import asyncio
 import time
