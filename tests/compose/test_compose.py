@@ -110,7 +110,7 @@ def test_the_tour_of_the_readme_works_as_it_is_pasted(compose: Compose) -> None:
     assert ended.returncode == 0, ended.stderr
     statuses = re.findall(r'"status": ?"?(\w+)', ended.stdout)
     assert statuses[0] in ("PENDING", "PROCESSING")
-    assert statuses[1:] == ["COMPLETED", "PENDING", "COMPLETED", "400", "ok"], ended.stdout
+    assert statuses[1:] == ["COMPLETED", "PENDING", "COMPLETED", "CANCELLED", "400", "ok"], ended.stdout
 
 
 def test_the_tests_of_the_api_pass_inside(compose: Compose) -> None:

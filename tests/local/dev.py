@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from tests.local.servers import Server, ServerError, is_free
 from tests.local.services import ROOT, LocalStack
 
 DATA = ROOT / ".data"
+#: A worker that ends sooner than this after its start will do so again.
+RESTART_SECONDS = 5.0
 _WHOLE_SYSTEM = ("pytest", "-c", "tests/pyproject.toml", "--rootdir", ".")
 SERVICES = ("api-service", "worker-service")
 CURL = """curl -s {url}/api/tasks -H 'Content-Type: application/json' \\
@@ -72,18 +75,24 @@ def start(*, real: bool) -> int:
         port = int(os.environ.get("API_PORT", "8000"))
         if not is_free(port):
             raise ServerError(f"port {port} is taken; choose another: API_PORT=8001 ./dev start")
-        wanted = {k: v for k, v in os.environ.items() if k in _SETTINGS}
+        wanted = {k: v for k, v in os.environ.items() if k in _SETTINGS} | _handlers_folder()
         system = LocalStack(database_url, broker_url, port=port, settings=wanted)
         stack.callback(system.stop)
-        system.start_api()
-        system.start_worker()
+        api, worker = system.start_api(), system.start_worker()
         print(f"\nAPI on {system.url}, Swagger UI on {system.url}/docs. Try:\n")
         print(CURL.format(url=system.url))
         print(f"\nand then curl -s {system.url}/api/tasks/<task_id>. Ctrl-C stops everything.\n")
         sys.stdout.flush()
-        while all(service.runs() for service in system.services):
+        began = time.monotonic()
+        while api.runs():
             signal.sigtimedwait([signal.SIGCHLD], 1)
-        raise ServerError("a service has ended, see above")
+            if not worker.runs():
+                if time.monotonic() - began < RESTART_SECONDS:
+                    raise ServerError("the worker has ended, see above")
+                # As Compose does: a handler took it down, or wore it out.
+                print("dev: the worker has ended, see above; starting another")
+                worker, began = system.start_worker(), time.monotonic()
+        raise ServerError("the API has ended, see above")
 
 
 def test(*, real: bool, selection: list[str]) -> int:
@@ -144,6 +153,20 @@ def run(tool: str, *arguments: str, cwd: str = ".", **environment: str) -> int:
     """Run a tool of the virtual environment; return its exit code."""
     command = [str(Path(sys.executable).parent / tool), *arguments]
     return subprocess.run(command, cwd=ROOT / cwd, env={**os.environ, **environment}).returncode
+
+
+def _handlers_folder() -> dict[str, str]:
+    """Make HANDLERS_FOLDER the package ``handlers``, as Compose does by mounting it."""
+    folder = os.environ.get("HANDLERS_FOLDER")
+    if not folder:
+        return {}
+    if not Path(folder).is_dir():
+        raise ServerError(f"HANDLERS_FOLDER: no folder at {folder}")
+    link = DATA / "path" / "handlers"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path(folder).resolve())
+    return {"PYTHONPATH": os.pathsep.join([str(link.parent), os.environ.get("PYTHONPATH", "")])}
 
 
 @contextmanager
