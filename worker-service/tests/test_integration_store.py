@@ -11,12 +11,12 @@ from sqlalchemy import event, select
 
 from src.contract import Status
 from src.decision import Counts, Decision, decide, release
-from src.outcome import Failure, Success
+from src.outcome import Failure, Progress, Success
 from src.store.attempts import Fence
 from src.store.leases import Load
 from src.store.settle import lock_tasks
-from src.store.tables import ATTEMPTS, OUTBOX, TASKS
-from src.store.tasks import LeaseLost, _hold_lease
+from src.store.tables import ATTEMPTS, OUTBOX, TASK_TYPES, TASKS
+from src.store.tasks import LeaseLost, TaskStore, _hold_lease
 
 COMPLETE = decide(Success({"n": 1}), Counts(0, 0), POLICY, 0)
 RETRY = decide(Failure("boo", "trace"), Counts(0, 0), POLICY, 0)
@@ -131,6 +131,22 @@ def test_suspects_that_must_wait_are_not_in_the_way_of_the_innocent(bench: Bench
     assert set(taken) - set(suspects) == innocent
     assert len(taken) == 4
     assert poll(bench, limit=4, suspect=False) == []
+
+
+def test_tasks_with_processes_of_their_own_endanger_nobody_and_are_no_suspects(
+    bench: Bench,
+) -> None:
+    store = TaskStore(bench.engine, ["simulate", "primes"], use_outbox=True, isolated=["primes"])
+    bench.add(crashes=1)
+    isolated = {bench.add(type="primes", crashes=1) for _ in range(3)}
+    more = [bench.add(type="primes", crashes=2) for _ in range(2)]
+
+    polled = store.claim_overdue(bench.worker_id, 3, 0, take_suspect=False)
+    by_id = store.claim(bench.worker_id, [*isolated, *more], take_suspect=False).attempts
+
+    taken = [*polled, *by_id]
+    assert {attempt.fence.task_id for attempt in taken} == isolated | set(more)
+    assert not any(attempt.suspect for attempt in taken)
 
 
 # --- settle ---------------------------------------------------------------------------------------
@@ -252,7 +268,51 @@ def test_a_batch_settles_every_kind_at_once(bench: Bench) -> None:
     assert len(bench.rows(OUTBOX)) == 2
 
 
+def test_the_last_progress_is_written_with_the_outcome(bench: Bench) -> None:
+    told, silent = bench.running(), bench.running(progress=30, progress_note="before")
+
+    bench.tasks.finish(
+        {Fence(told, 1): COMPLETE, Fence(silent, 1): RETRY}, {Fence(told, 1): Progress(90, "end")}
+    )
+
+    assert (bench.task(told).progress, bench.task(told).progress_note) == (90, "end")
+    assert (bench.task(silent).progress, bench.task(silent).progress_note) == (30, "before")
+
+
+def test_progress_is_written_for_the_current_attempt_alone(bench: Bench) -> None:
+    current, moved_on, over = bench.running(), bench.running(attempt=2), bench.add()
+
+    bench.tasks.write_progress(
+        {Fence(id_, 1): Progress(50, "half") for id_ in (current, moved_on, over)}
+    )
+
+    assert bench.task(current).progress == 50
+    assert bench.task(moved_on).progress is None
+    assert bench.task(over).progress is None
+
+
+def test_a_claim_begins_without_progress_and_brings_the_tasks_own_limits(bench: Bench) -> None:
+    task_id = bench.add(progress=70, progress_note="old", max_attempts=7, timeout_seconds=9)
+
+    [attempt] = bench.tasks.claim(bench.worker_id, [task_id], take_suspect=True).attempts
+
+    assert (bench.task(task_id).progress, bench.task(task_id).progress_note) == (None, None)
+    assert (attempt.counts.max_attempts, attempt.timeout_seconds) == (7, 9)
+
+
 # --- leases ---------------------------------------------------------------------------------------
+
+
+def test_types_are_told_once_each_and_the_last_word_counts(bench: Bench) -> None:
+    entry = {"description": None, "payload_schema": None, "max_attempts": 3, "timeout_seconds": 9}
+    bench.leases.tell_types([{"name": name, **entry} for name in ("a", "b")])
+
+    bench.leases.tell_types([{**entry, "name": "b", "payload_schema": {"type": "object"}}])
+
+    assert {row.name: row.payload_schema for row in bench.rows(TASK_TYPES)} == {
+        "a": None,
+        "b": {"type": "object"},
+    }
 
 
 def test_a_beat_grows_and_tells_of_claims_and_cancels(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ class Stores:
         self.registered: list[str] = []
         self.failures: list[Exception | None] = []
         self.buried = False
+        self.told: list[Any] = []
 
     def register(self, worker_id: str, _about: Any) -> None:
         self.registered.append(worker_id)
@@ -45,6 +47,9 @@ class Stores:
             self.buried = False
             return None
         return Beat(dict(self.claimed), {})
+
+    def tell_types(self, types: Any) -> None:
+        self.told += types
 
     def take_orphans(self) -> dict[Fence, Status]:
         return {}
@@ -88,7 +93,7 @@ def heartbeat(stores: Stores, executor: Executor, held: Held, lease: Lease) -> H
         executor,
         held,
         about={},
-        catalogue=[],
+        catalogue=[{"name": "simulate"}],
         renewed=lambda: None,
         rescued=lambda: None,
     )
@@ -158,6 +163,7 @@ class OneTask:
 
     def __init__(self, on_claim: Any = lambda: None) -> None:
         self.claims = 0
+        self.asked: list[bool] = []
         self._on_claim = on_claim
 
     def seconds_until_ready(self) -> float:
@@ -165,6 +171,7 @@ class OneTask:
 
     def claim(self, _slots: int, *, take_suspect: bool) -> list[Claimed]:
         self.claims += 1
+        self.asked.append(take_suspect)
         self._on_claim()
         return [claimed()]
 
@@ -221,6 +228,23 @@ def test_a_worker_that_was_taken_for_dead_stops_what_it_runs(
 
     stores.buried = True
     heartbeat.beat_once()
+    heartbeat.beat_once()
 
     assert [type(done.outcome) for done in outcomes] == [Released]
     assert len(set(stores.registered)) == 2
+    assert stores.told == [{"name": "simulate"}], "an old release must not overwrite a newer one"
+
+
+def test_a_suspect_is_held_alone_until_its_outcome_is_committed(
+    executor: Executor, held: Held, lease: Lease
+) -> None:
+    lease.renew(time.monotonic())
+    consumer = OneTask()
+    suspect = replace(claimed(Fence("suspect", 1)).attempt, suspect=True)
+
+    held.add(suspect)
+    turn(executor, held, lease, consumer)
+    held.let_go([suspect.fence])
+    turn(executor, held, lease, consumer)
+
+    assert consumer.asked == [False, True]

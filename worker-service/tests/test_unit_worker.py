@@ -1,5 +1,6 @@
 """The parts of the worker that need no server."""
 
+import signal
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from src.handlers.simulate import Plan
 from src.outcome import Progress, Success
 from src.rescue import DeathWatch
 from src.running import Finished
+from src.stop import StopRequests
 from src.store.attempts import Attempt, Fence
 
 # --- who is dead ----------------------------------------------------------------------------------
@@ -192,6 +194,47 @@ def test_an_outcome_is_kept_when_no_error_can_be_written_in_its_place_either() -
 
     assert finish(journal) == ["failed", "failed", "committed", "acked"]
     assert journal.written[Fence("t", 1)].status is Status.COMPLETED
+
+
+def test_what_waits_for_the_database_can_be_written_by_another_way() -> None:
+    stuck, other = Journal(*[away() for _ in range(99)]), Journal()
+    finisher = Finisher(
+        stuck,  # type: ignore[arg-type]
+        {"simulate": POLICY},
+        stuck.ack,
+        stuck.forgotten.update,
+    )
+    finisher.start()
+    attempt = Attempt(Fence("t", 1), "simulate", "t", "d", None, Counts(0, 0))
+    finisher.put(Finished(attempt, Success(1), None, Progress(1)))
+
+    finisher.flush(other)  # type: ignore[arg-type]
+    finisher.flush(other)  # type: ignore[arg-type]
+
+    assert other.written[attempt.fence].status is Status.COMPLETED
+    assert other.events == ["committed"]
+    assert stuck.forgotten == {attempt.fence}
+
+
+# --- stopping -------------------------------------------------------------------------------------
+
+
+def test_only_a_second_signal_is_urgent() -> None:
+    stop = StopRequests()
+    own_listener = signal.getsignal(signal.SIGTERM)
+    try:
+        stop.listen()
+        stop.ask()
+        assert stop.wait(1)
+        assert not stop.is_urgent()
+        signal.raise_signal(signal.SIGTERM)
+        stop.ask()
+        assert not stop.is_urgent()
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_urgent()
+    finally:
+        signal.signal(signal.SIGTERM, own_listener)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # --- settings -------------------------------------------------------------------------------------
