@@ -53,6 +53,17 @@ def killed(_payload: Any, _context: Context) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@handler("forked", process=True)
+def forked(payload: dict[str, str], _context: Context) -> None:
+    """Die and leave a fork, which has all that was open here."""
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(1000)
+    with open(payload["file"], "w") as file:
+        file.write(f"{pid}")
+    os._exit(5)
+
+
 @handler("family", process=True)
 def family(payload: dict[str, str], context: Context) -> None:
     """Start a child that would outlive its parent, write its number down, wait for ever."""

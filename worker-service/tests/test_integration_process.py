@@ -92,6 +92,13 @@ def test_a_process_that_dies_is_an_outcome_and_nothing_else(name: str, how: str)
     assert run(name) == ProcessLost(how)
 
 
+def test_a_death_is_noticed_also_where_a_fork_lives_on(tmp_path: Path) -> None:
+    file = tmp_path / "pids"
+
+    assert run("forked", {"file": str(file)}) == ProcessLost("exited with code 5 and no outcome")
+    wait_until_gone(int(file.read_text()))
+
+
 @pytest.mark.parametrize("name", ["family", "wedge"])
 def test_being_told_to_stop_kills_the_process_and_what_it_started(
     name: str, tmp_path: Path

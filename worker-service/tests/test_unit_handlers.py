@@ -4,8 +4,10 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import BaseModel, Field
@@ -194,6 +196,16 @@ def test_a_payload_that_does_not_fit_fails_for_good_and_shows_no_value() -> None
     assert "copies: " in outcome.error
     assert "secret" not in outcome.error
     assert "x!" not in outcome.error
+
+
+def test_a_strict_model_takes_what_json_has_no_other_way_to_say() -> None:
+    class Meeting(BaseModel, strict=True):
+        at: datetime
+        room: UUID
+
+    details = {"at": "2026-01-23T04:17:34Z", "room": "01931f6e-8a37-7c31-b1f5-3f0c2a9d7e10"}
+
+    assert run(lambda meeting, _: meeting.at.hour, details, payload=Meeting) == Success(4)
 
 
 def test_no_metadata_is_an_empty_payload() -> None:
