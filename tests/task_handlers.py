@@ -101,7 +101,7 @@ def wedge(_payload: Any, _context: Context) -> None:
 @handler("thread-leak")
 def thread_leak(_payload: Any, _context: Context) -> None:
     """Leave a thread that would keep the process for ever."""
-    threading.Thread(target=time.sleep, args=[1000]).start()
+    threading.Thread(target=time.sleep, args=[1000], daemon=False).start()
 
 
 def hold_the_interpreter_lock() -> None:

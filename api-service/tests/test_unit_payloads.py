@@ -65,6 +65,11 @@ def test_a_pattern_takes_no_longer_than_the_text() -> None:
     assert len(complaints(validator, {"x": "a" * 60_000})) == 1
 
 
+def test_a_pattern_that_would_need_to_go_back_in_the_text_is_no_schema() -> None:
+    with pytest.raises(ValueError, match="regex"):
+        make_validator({"type": "string", "pattern": "^(?=(a+)+b)"})
+
+
 def test_an_answer_names_some_of_many_wrong_places() -> None:
     validator = make_validator({"additionalProperties": {"type": "string"}})
 
