@@ -52,13 +52,22 @@ class Finisher:
         self._queue.put(finished)
 
     def flush(self, store: TaskStore) -> None:
-        """Commit what waits, through a store of the caller's; raises where that is not possible.
+        """Commit what waits, through a store of the caller's.
 
         The thread may do the same at this moment: the second of the two is refused by the fence.
+
+        Raises:
+            SQLAlchemyError: the database is away. What it refuses is left, to be given back.
         """
         batch = list(self._waiting.values())
-        if batch:
+        if not batch:
+            return
+        try:
             self._commit(batch, store)
+        except Exception as error:
+            if is_passing(error):
+                raise
+            log.exception("outcomes cannot be written")
 
     def _run(self) -> None:
         while True:

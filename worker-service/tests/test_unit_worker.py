@@ -216,6 +216,24 @@ def test_what_waits_for_the_database_can_be_written_by_another_way() -> None:
     assert stuck.forgotten == {attempt.fence}
 
 
+def test_what_the_database_refuses_does_not_keep_the_rest_from_being_given_back() -> None:
+    refusing = Journal(DataError("UPDATE", {}, Exception(1406, "Data too long")), away())
+    finisher = Finisher(
+        refusing,  # type: ignore[arg-type]
+        {"simulate": POLICY},
+        refusing.ack,
+        refusing.forgotten.update,
+    )
+    attempt = Attempt(Fence("t", 1), "simulate", "t", "d", None, Counts(0, 0))
+    finisher.put(Finished(attempt, Success(1), None, Progress(1)))
+
+    finisher.flush(refusing)  # type: ignore[arg-type]
+    with pytest.raises(OperationalError):
+        finisher.flush(refusing)  # type: ignore[arg-type]
+
+    assert refusing.written == {}
+
+
 # --- stopping -------------------------------------------------------------------------------------
 
 

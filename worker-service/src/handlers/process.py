@@ -57,6 +57,7 @@ def call_in_process(
         return Released(f"no process could be started: {error}", delay_seconds=START_AGAIN_SECONDS)
     with lines:
         try:
+            threading.Thread(target=_bury, args=[child], name="child-watch", daemon=True).start()
             with context.cancelled.calling(lambda: _kill_group(child)):
                 _ask(child, request)
                 return _listen(lines, context) or ProcessLost(_how(child))
@@ -83,7 +84,6 @@ def _start() -> tuple[subprocess.Popen[bytes], IO[str]]:
         raise
     finally:
         os.close(answer_to)
-    threading.Thread(target=_bury, args=[child], name="child-watch", daemon=True).start()
     return child, open(answers, encoding="utf-8")
 
 
@@ -130,7 +130,8 @@ def _how(child: subprocess.Popen[bytes]) -> str:
     except subprocess.TimeoutExpired:
         return "closed its answers without an outcome"
     if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
+        names = {number.value: number.name for number in signal.Signals}
+        return f"was killed by {names.get(-code, f'signal {-code}')}"
     return f"exited with code {code} and no outcome"
 
 
