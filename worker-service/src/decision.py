@@ -7,6 +7,8 @@ from typing import Any
 
 from src.contract import Status
 from src.outcome import (
+    ERROR_CHARACTERS,
+    TRACEBACK_CHARACTERS,
     Failure,
     Outcome,
     ProcessLost,
@@ -19,9 +21,6 @@ from src.outcome import (
 
 #: Lost workers or processes under one task after which it is not given to another.
 MAX_CRASHES = 3
-#: Characters kept of an error and of a traceback; a TEXT column holds 65,535 bytes.
-ERROR_CHARACTERS = 4_000
-TRACEBACK_CHARACTERS = 15_000
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+#: Characters kept of an error and of a traceback; a TEXT column holds 65,535 bytes.
+ERROR_CHARACTERS = 4_000
+TRACEBACK_CHARACTERS = 15_000
+
 
 @dataclass(frozen=True)
 class Success:
@@ -67,7 +71,8 @@ class Progress:
 def describe(error: BaseException) -> str:
     """Name type and message; an exception's own text may raise in turn."""
     try:
-        return f"{type(error).__name__}: {error}"
+        text = str(error)
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
     except Exception:  # noqa: BLE001 - whatever it is, the handler's failure is what counts
         return f"{type(error).__name__}, whose text cannot be read"
 

@@ -271,7 +271,21 @@ def test_retry_after_sets_the_delay_where_it_is_one(seconds: Any, kept: float | 
     assert outcome.retry_after_seconds == kept
 
 
-@pytest.mark.parametrize("result", [{1, 2}, float("nan"), b"bytes", "\ud800", "x" * 70_000])
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+def test_a_result_may_be_as_large_and_deep_as_is_told() -> None:
+    for result in (nested(20), "x" * 65_534, -(2**63), 2**64 - 1):
+        assert run(lambda *_, result=result: result) == Success(result)
+
+
+@pytest.mark.parametrize(
+    "result", [{1, 2}, float("nan"), b"bytes", "\ud800", "x" * 70_000, 2**64, [10**400], nested(21)]
+)
 def test_a_result_that_cannot_be_kept_fails_for_good(result: Any) -> None:
     outcome = run(lambda *_: result)
 

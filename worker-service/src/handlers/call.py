@@ -13,12 +13,22 @@ from pydantic import BaseModel, ValidationError
 from src.handlers.context import Context
 from src.handlers.declare import Handler
 from src.handlers.errors import Permanent, RetryAfter
-from src.outcome import Failure, Outcome, Success, describe
+from src.outcome import (
+    ERROR_CHARACTERS,
+    TRACEBACK_CHARACTERS,
+    Failure,
+    Outcome,
+    Success,
+    clip,
+    describe,
+)
 
 #: Bytes of a result as JSON; larger ones belong into a store of their own.
 MAX_RESULT_BYTES = 64 * 1024
 #: MariaDB refuses JSON deeper than 32.
 MAX_RESULT_DEPTH = 20
+#: Beyond this MySQL keeps an integer as a double.
+_INTEGERS = range(-(2**63), 2**64)
 #: The longest that a handler may put off its next attempt: 366 days.
 MAX_RETRY_AFTER_SECONDS = 31_622_400.0
 #: Wrong fields of a payload that an error names.
@@ -64,8 +74,7 @@ def _success(result: Any) -> Outcome:
         result = result.model_dump(mode="json")
     try:
         size = len(json.dumps(result, allow_nan=False, ensure_ascii=False).encode())
-        if _depth(result) > MAX_RESULT_DEPTH:
-            raise ValueError(f"nested deeper than {MAX_RESULT_DEPTH} levels")
+        _check(result, MAX_RESULT_DEPTH)
     except (TypeError, ValueError, RecursionError) as error:
         return Failure(f"the result cannot be kept as JSON: {describe(error)}", permanent=True)
     if size > MAX_RESULT_BYTES:
@@ -77,9 +86,15 @@ def _success(result: Any) -> Outcome:
     return Success(result)
 
 
-def _depth(value: Any) -> int:
-    inside = value.values() if isinstance(value, dict) else value
-    return 1 + max(map(_depth, inside), default=0) if isinstance(value, dict | list | tuple) else 0
+def _check(value: Any, levels: int) -> None:
+    """Raise ValueError for what JSON can say and a database would not give back equal."""
+    if isinstance(value, dict | list | tuple):
+        if levels == 0:
+            raise ValueError(f"nested deeper than {MAX_RESULT_DEPTH} levels")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check(item, levels - 1)
+    elif isinstance(value, int) and value not in _INTEGERS:
+        raise ValueError("integers must fit into 64 bits; return larger ones as strings")
 
 
 def _failure(error: BaseException) -> Failure:
@@ -87,8 +102,8 @@ def _failure(error: BaseException) -> Failure:
     if not isinstance(delay, int | float) or not math.isfinite(delay):
         delay = None
     return Failure(
-        describe(error),
-        _traceback(error),
+        clip(describe(error), ERROR_CHARACTERS),
+        clip(_traceback(error), TRACEBACK_CHARACTERS),
         permanent=isinstance(error, Permanent),
         retry_after_seconds=delay and min(max(delay, 0.0), MAX_RETRY_AFTER_SECONDS),
     )
