@@ -43,13 +43,13 @@ class System:
 
     def start_worker(self, **settings: str) -> Service:
         """Start a worker with the handlers of the tests and wait until its types are known."""
-        before = len(self.tables.workers())
-        worker = self.stack.start_worker(**HANDLERS, **settings)
-        wait_until(
-            lambda: len(self.tables.workers()) > before and "sum" in self.tables.types(),
-            20,
-            "the worker to register",
-        )
+        worker = self.stack.start_worker(**{**HANDLERS, **settings})
+
+        def is_there() -> bool:
+            pids = {row["pid"] for row in self.tables.rows("SELECT pid FROM workers")}
+            return worker.pid in pids and "sum" in self.tables.types()
+
+        wait_until(is_there, 20, "the worker to register")
         return worker
 
 

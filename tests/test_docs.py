@@ -1,13 +1,20 @@
 """What the documents tell to paste, pasted."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import httpx2
+
+from tests.client import Client
 from tests.conftest import System
-from tests.local.servers import wait_until
+from tests.local.dev import RESTART_SECONDS
+from tests.local.servers import free_port, wait_until
 from tests.local.services import ROOT
 
 
@@ -45,17 +52,61 @@ def test_the_tour_through_handlers_works_as_it_is_pasted(system: System, tmp_pat
     assert "timeout: the attempt took longer than 1 s" in ended.stdout
 
 
+def test_dev_start_serves_a_folder_of_ones_own_and_replaces_a_dead_worker(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    # Of the same name as one of ours, which must not be found instead.
+    (folder / "examples.py").write_text(
+        blocks("docs/handlers.md", "python")[0].replace("time.sleep(0.2)", "time.sleep(60)")
+    )
+    port, log = free_port(), tmp_path / "log"
+    settings = {
+        "DATA_FOLDER": str(tmp_path / "data"),
+        "API_PORT": str(port),
+        "HANDLERS_FOLDER": str(folder),
+        "HANDLER_MODULES": "handlers.examples",
+        "LEASE_SECONDS": "3",
+    }
+    with log.open("wb") as output:
+        dev = subprocess.Popen(
+            [ROOT / "dev", "start"],
+            env={**os.environ, **settings},
+            stdout=output,
+            stderr=output,
+        )
+    client = Client(f"http://127.0.0.1:{port}")
+    try:
+        wait_until(lambda: is_known(client), 40, "the type to be known")
+        task_id = client.run("send_invoice", {"customer": "Ann"})
+        client.wait_for(task_id, "PROCESSING")
+        time.sleep(RESTART_SECONDS)
+        [pid] = re.findall(r"registered .* pid=(\d+)", log.read_text())
+        os.kill(int(pid), signal.SIGKILL)
+        wait_until(lambda: client.get(task_id)["attempt"] == 2, 30, "another worker")
+        assert "starting another" in log.read_text()
+    finally:
+        client.close()
+        dev.send_signal(signal.SIGINT)
+        assert dev.wait(60) == 130
+
+
+def is_known(client: Client) -> bool:
+    try:
+        return client.post(type="send_invoice", metadata={"customer": "A"}).status_code == 202
+    except httpx2.HTTPError:
+        return False
+
+
 def test_the_test_of_the_handlers_document_passes(tmp_path: Path) -> None:
     handler, test = blocks("docs/handlers.md", "python")
-    (tmp_path / "handlers").mkdir()
-    (tmp_path / "handlers/invoices.py").write_text(handler)
-    (tmp_path / "test_invoices.py").write_text(test)
-    worker = tmp_path / "src"
-    shutil.copytree(ROOT / "worker-service/src", worker)
+    worker = tmp_path / "worker-service"
+    shutil.copytree(ROOT / "worker-service", worker)
+    (worker / "handlers/invoices.py").write_text(handler)
+    (worker / "tests/test_invoices.py").write_text(test)
 
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=tmp_path,
+        [Path(sys.executable).parent / "pytest", "tests/test_invoices.py"],
+        cwd=worker,
         capture_output=True,
         text=True,
         timeout=60,

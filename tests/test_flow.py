@@ -154,7 +154,7 @@ def test_a_task_under_which_three_workers_died_fails_and_says_so(system: System)
 
 def test_a_frozen_workers_late_write_is_refused(system: System) -> None:
     workers = start_two_workers(system)
-    task_id = system.client.simulate(3)
+    task_id = system.client.simulate(1.5)
     frozen = who_runs(system, task_id, workers)
     frozen.freeze()
     first = system.client.wait_for(task_id)

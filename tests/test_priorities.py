@@ -67,7 +67,8 @@ def test_what_is_stuck_in_a_busy_worker_is_taken_by_an_idle_one(system: System) 
 
     idle = system.stack.start_worker(WORKER_CONCURRENCY="1")
 
-    assert system.client.wait_for(stuck)["status"] == "COMPLETED"
+    # FALLBACK_SECONDS is 2 here.
+    assert system.client.wait_for(stuck, seconds=8)["status"] == "COMPLETED"
     assert system.work_log.runner(stuck) == idle.pid
     assert system.work_log.runner(long) == busy.pid
     assert system.client.get(long)["status"] == "PROCESSING"

@@ -16,7 +16,7 @@ from tests.local.database import DatabaseServer
 from tests.local.servers import Server, ServerError, is_free
 from tests.local.services import ROOT, LocalStack
 
-DATA = ROOT / ".data"
+DATA = Path(os.environ.get("DATA_FOLDER", ROOT / ".data"))
 #: A worker that ends sooner than this after its start will do so again.
 RESTART_SECONDS = 5.0
 _WHOLE_SYSTEM = ("pytest", "-c", "tests/pyproject.toml", "--rootdir", ".")
@@ -75,10 +75,11 @@ def start(*, real: bool) -> int:
         port = int(os.environ.get("API_PORT", "8000"))
         if not is_free(port):
             raise ServerError(f"port {port} is taken; choose another: API_PORT=8001 ./dev start")
-        wanted = {k: v for k, v in os.environ.items() if k in _SETTINGS} | _handlers_folder()
+        wanted = {k: v for k, v in os.environ.items() if k in _SETTINGS}
+        handlers = _handlers_folder()
         system = LocalStack(database_url, broker_url, port=port, settings=wanted)
         stack.callback(system.stop)
-        api, worker = system.start_api(), system.start_worker()
+        api, worker = system.start_api(), system.start_worker(**handlers)
         print(f"\nAPI on {system.url}, Swagger UI on {system.url}/docs. Try:\n")
         print(CURL.format(url=system.url))
         print(f"\nand then curl -s {system.url}/api/tasks/<task_id>. Ctrl-C stops everything.\n")
@@ -91,7 +92,7 @@ def start(*, real: bool) -> int:
                     raise ServerError("the worker has ended, see above")
                 # As Compose does: a handler took it down, or wore it out.
                 print("dev: the worker has ended, see above; starting another")
-                worker, began = system.start_worker(), time.monotonic()
+                worker, began = system.start_worker(**handlers), time.monotonic()
         raise ServerError("the API has ended, see above")
 
 
@@ -166,7 +167,9 @@ def _handlers_folder() -> dict[str, str]:
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(Path(folder).resolve())
-    return {"PYTHONPATH": os.pathsep.join([str(link.parent), os.environ.get("PYTHONPATH", "")])}
+    # Before worker-service/handlers, which would come first in its own folder.
+    path = [str(link.parent), str(ROOT / "worker-service"), os.environ.get("PYTHONPATH")]
+    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
 @contextmanager

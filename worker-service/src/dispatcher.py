@@ -74,20 +74,33 @@ class Dispatcher:
                 self._woken.wait(self._seconds_to_wait())
 
     def _turn(self) -> None:
-        """Ask every consumer once that has something for a free slot."""
+        """Ask every consumer once that has something for a free slot.
+
+        Raises:
+            Exception: the last one of a consumer's, after the others were asked.
+        """
+        trouble: Exception | None = None
         for consumer in self._consumers:
-            slots = self._executor.free_slots()
-            if slots <= 0 or not self._may_act() or consumer.seconds_until_ready() > 0:
-                continue
-            suspect = self._held.suspects() == 0
-            with self._held.claiming():
-                for claimed in consumer.claim(slots, take_suspect=suspect):
-                    if self._may_act():
-                        self._held.add(claimed.attempt)
-                        self._executor.start(claimed)
-                    elif claimed.delivery:
-                        # Too late to begin: the heartbeat's check gives the row back.
-                        self._ack([claimed.delivery])
+            try:
+                self._ask(consumer)
+            except Exception as error:  # noqa: BLE001 - raised below
+                trouble = error
+        if trouble:
+            raise trouble
+
+    def _ask(self, consumer: Consumer) -> None:
+        slots = self._executor.free_slots()
+        if slots <= 0 or not self._may_act() or consumer.seconds_until_ready() > 0:
+            return
+        suspect = self._held.suspects() == 0
+        with self._held.claiming():
+            for claimed in consumer.claim(slots, take_suspect=suspect):
+                if self._may_act():
+                    self._held.add(claimed.attempt)
+                    self._executor.start(claimed)
+                elif claimed.delivery:
+                    # Too late to begin: the heartbeat's check gives the row back.
+                    self._ack([claimed.delivery])
 
     def _may_act(self) -> bool:
         return self._lease.is_fresh() and not self._stop.is_set()

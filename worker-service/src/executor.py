@@ -88,19 +88,20 @@ class Executor:
                 self._alarm.notify()
         self._work.put(run)
 
-    def tell(self, fence: Fence, outcome: Outcome) -> None:
+    def tell(self, fence: Fence, outcome: Outcome) -> bool:
         """Decide a running attempt's outcome and tell its handler to stop.
 
-        Does nothing where the handler was faster.
+        Returns False, and does nothing, where the handler was faster.
         """
         with self._lock:
             run = self._running.get(fence)
             if run is None or run.stage is not Stage.RUNNING:
-                return
+                return False
             self._enter(run, Stage.TOLD, self._patience_seconds)
             self._count(outcome)
         self._finished(run.finished(outcome))
         run.context.cancelled.set()
+        return True
 
     def tell_all(self, outcome: Outcome) -> None:
         with self._lock:
@@ -201,9 +202,8 @@ class Executor:
     def _look_after(self, run: Run) -> None:
         match run.stage:
             case Stage.RUNNING:
-                log.warning("time limit reached", seconds=run.limit_seconds, **run.names())
-                timed_out = TimedOut(run.limit_seconds, run.where())
-                self.tell(run.fence, timed_out)
+                if self.tell(run.fence, TimedOut(run.limit_seconds, run.where())):
+                    log.warning("time limit reached", seconds=run.limit_seconds, **run.names())
             case Stage.TOLD:
                 # Where no thread can be had the slot stays occupied; it is tried again.
                 run.look_at = time.monotonic() + 1

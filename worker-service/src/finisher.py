@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,13 +17,15 @@ from src.decision import RetryPolicy, decide, random_spread
 from src.outcome import Failure
 from src.running import Finished
 from src.store.attempts import Fence
-from src.store.dialect import brief, is_passing
+from src.store.dialect import brief, is_refusal
 from src.store.tasks import TaskStore
 
 log = structlog.get_logger(__name__)
 
 #: Outcomes in one transaction.
 BATCH = 100
+#: Seconds until an outcome is tried again that was refused whatever was written.
+ASIDE_SECONDS = 3.0
 
 
 class Finisher:
@@ -37,7 +40,7 @@ class Finisher:
     ) -> None:
         """``let_go`` is told of every attempt whose outcome is committed."""
         self._store = store
-        self._forget = let_go
+        self._committed = let_go
         self._policies = policies
         self._ack = ack
         self._queue: queue.SimpleQueue[Finished] = queue.SimpleQueue()
@@ -59,15 +62,13 @@ class Finisher:
         Raises:
             SQLAlchemyError: the database is away. What it refuses is left, to be given back.
         """
-        batch = list(self._waiting.values())
-        if not batch:
-            return
-        try:
-            self._commit(batch, store)
-        except Exception as error:
-            if is_passing(error):
-                raise
-            log.exception("outcomes cannot be written")
+        for done in list(self._waiting.values()):
+            try:
+                self._commit([done], store)
+            except Exception as error:
+                if not is_refusal(error):
+                    raise
+                log.exception("outcome cannot be written", **_names(done))
 
     def _run(self) -> None:
         while True:
@@ -83,7 +84,8 @@ class Finisher:
             try:
                 self._commit(batch, self._store)
             except Exception as error:  # noqa: BLE001 - logged either way
-                if not is_passing(error) and self._isolate(batch, error):
+                if is_refusal(error):
+                    self._isolate(batch, error)
                     return
                 reason = brief(error) if isinstance(error, SQLAlchemyError) else repr(error)
                 log.warning("outcomes wait for the database", outcomes=len(batch), reason=reason)
@@ -108,43 +110,43 @@ class Finisher:
             status = statuses.get(fence)
             log.info(
                 "outcome refused, the task has moved on" if status is None else _EVENTS[status],
-                task_id=fence.task_id,
-                attempt=fence.number,
+                **_names(done),
                 **({"error": decisions[fence].error} if decisions[fence].error else {}),
             )
         self._let_go(batch)
 
-    def _isolate(self, batch: Sequence[Finished], error: Exception) -> bool:
-        """Find the outcome that cannot be written, so that it holds up no other.
+    def _isolate(self, batch: Sequence[Finished], error: Exception) -> None:
+        """Find the outcome that is refused, so that it holds up no other.
 
-        Written as a plain error in its place: if even that is refused, it was not the value's
-        fault. Returns whether all of the batch is committed.
+        Written as a plain error in its place. If even that is refused, it was not the value's
+        fault: it is put aside, and comes again later.
         """
         if len(batch) > 1:
             half = len(batch) // 2
             self._finish(batch[:half])
             self._finish(batch[half:])
-            return True
+            return
         [done] = batch
-        log.error(
-            "outcome cannot be written",
-            task_id=done.attempt.fence.task_id,
-            attempt=done.attempt.fence.number,
-            exc_info=error,
-        )
-        plain = Failure(f"the outcome could not be stored: {type(error).__name__}", permanent=True)
+        log.error("outcome cannot be written", exc_info=error, **_names(done))
+        text = f"the outcome could not be stored: {type(error).__name__}"
         try:
-            self._commit([replace(done, outcome=plain)], self._store)
+            self._commit([replace(done, outcome=Failure(text, permanent=True))], self._store)
         except Exception as again:  # noqa: BLE001 - whatever it is, the first one counts
             log.warning("nor can an error in its place", reason=type(again).__name__)
-            return False
-        return True
+            later = threading.Timer(ASIDE_SECONDS, self._queue.put, [done])
+            later.daemon = True
+            later.start()
 
     def _let_go(self, batch: Sequence[Finished]) -> None:
         self._ack([done.delivery for done in batch if done.delivery])
         for done in batch:
             self._waiting.pop(done.attempt.fence, None)
-        self._forget([done.attempt.fence for done in batch])
+        self._committed([done.attempt.fence for done in batch])
+
+
+def _names(done: Finished) -> dict[str, Any]:
+    """Return what an event in the log calls it."""
+    return {"task_id": done.attempt.fence.task_id, "attempt": done.attempt.fence.number}
 
 
 _EVENTS = {

@@ -49,7 +49,8 @@ class Heartbeat:
         self._executor = executor
         self._held = held
         self._about = about
-        self._untold = list(catalogue)
+        self._catalogue = catalogue
+        self._unpublished, self._is_published = True, False
         self._renewed = renewed
         self._rescued = rescued
         self._sign_file = sign_file
@@ -64,7 +65,7 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
-        """End; a beat that is under way is finished, so that none follows the sign-off."""
+        """End; wait for a beat that is under way."""
         self._stop.set()
         self._thread.join(seconds)
 
@@ -86,10 +87,13 @@ class Heartbeat:
             self._give_back_unowned(set(beat.claimed))
             others = {id_: n for id_, n in beat.beats.items() if id_ != self._lease.worker_id}
             self._rescue(others, began)
-            self._tell_types()
         except SQLAlchemyError as error:
             # A collision with another rescuer, mostly; the next sweep does it again.
             log.warning("sweep failed", reason=brief(error))
+        try:
+            self._publish_types()
+        except SQLAlchemyError as error:
+            log.warning("types not in the catalogue yet", reason=brief(error))
         self._leave_sign()
 
     def _beat(self, began: float) -> Beat | None:
@@ -97,6 +101,9 @@ class Heartbeat:
         if not self._registered:
             self._register()
         beat = self._leases.beat(self._lease.worker_id, self._executor.load())
+        if beat is None and self._stop.is_set():
+            # The sign-off was faster: no new row for one who leaves.
+            return None
         if beat is None:
             log.warning("taken for dead, starting over", worker_id=self._lease.worker_id)
             self._registered = False
@@ -124,14 +131,17 @@ class Heartbeat:
         self._unowned.clear()
         self._watch.restart()
         self._leases.register(self._lease.worker_id, self._about)
-        self._registered = True
+        self._registered = self._unpublished = True
         log.info("registered", worker_id=self._lease.worker_id, **self._about)
 
-    def _tell_types(self) -> None:
-        """Put our types into the catalogue, once: later it may hold a newer release's."""
-        if self._untold:
-            self._leases.tell_types(self._untold)
-            self._untold = []
+    def _publish_types(self) -> None:
+        """Put our types into the catalogue: at the start, and where it was emptied since.
+
+        What is there later may be a newer release's.
+        """
+        if self._unpublished:
+            self._leases.publish_types(self._catalogue, overwrite=not self._is_published)
+            self._unpublished, self._is_published = False, True
 
     def _leave_sign(self) -> None:
         if self._sign_file:
@@ -158,10 +168,10 @@ class Heartbeat:
             taken = self._leases.bury(worker_id, beat)
             if taken is not None:
                 log.warning("worker lost", lost_worker_id=worker_id, tasks=len(taken))
-                self._tell(taken)
-        self._tell(self._leases.take_orphans())
+                self._report_rescued(taken)
+        self._report_rescued(self._leases.take_orphans())
 
-    def _tell(self, taken: Mapping[Fence, Status]) -> None:
+    def _report_rescued(self, taken: Mapping[Fence, Status]) -> None:
         for fence, status in taken.items():
             log.warning("rescued", task_id=fence.task_id, attempt=fence.number, status=status)
         if taken:

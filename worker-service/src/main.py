@@ -3,6 +3,7 @@
 import faulthandler
 import os
 import sys
+import traceback
 
 from src.config import SettingsError, load_settings
 from src.handlers.load import HandlersUnusable, load_handlers
@@ -23,12 +24,13 @@ def main() -> int:
     """Run a worker; return its exit code."""
     faulthandler.enable()
     stop = StopRequests()
-    stop.listen()
     try:
         settings = load_settings()
         set_up_logging(settings.log_format, settings.log_level)
         simulate = make_simulate(settings.work_seconds, settings.work_log)
+        # Until they are there a signal simply ends the process: an import may hang.
         handlers = load_handlers(settings.handler_modules, {simulate.name: simulate})
+        stop.listen()
         url = settings.database_url
         engine = make_engine(url, connections=CONNECTIONS, statement_seconds=STATEMENT_SECONDS)
         ready = wait_for_schema(engine, stop.wait)
@@ -39,8 +41,13 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # A thread of a handler's must not keep the process: its task was given back.
-    os._exit(code)
+    code = 1
+    try:
+        code = main()
+    except BaseException:  # noqa: BLE001 - whatever it is, nothing may keep the process
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A thread of a handler's must not keep the process: its task was given back.
+        os._exit(code)

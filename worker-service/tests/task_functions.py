@@ -33,6 +33,13 @@ async def double_async(job: Job, _context: Context) -> int:
     return 2 * job.n
 
 
+@handler("two-steps", process=True)
+def two_steps(_payload: Any, context: Context) -> None:
+    context.progress(10)
+    context.progress(20, "waiting")
+    time.sleep(1000)
+
+
 @handler("refuse", process=True)
 def refuse(_payload: Any, _context: Context) -> None:
     raise Permanent("no \ud800 way")
@@ -58,6 +65,8 @@ def forked(payload: dict[str, str], _context: Context) -> None:
     """Die and leave a fork, which has all that was open here."""
     pid = os.fork()
     if pid == 0:
+        if payload.get("leave"):
+            os.setsid()
         time.sleep(1000)
     with open(payload["file"], "w") as file:
         file.write(f"{pid}")

@@ -1,5 +1,8 @@
 """Handlers in processes of their own, with real processes."""
 
+import os
+import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +15,7 @@ import pytest
 from src.handlers.context import Context
 from src.handlers.load import load_handlers
 from src.handlers.process import call_in_process
-from src.outcome import Failure, Outcome, ProcessLost, Progress, Success
+from src.outcome import Failure, Outcome, ProcessLost, Progress, Released, Success
 
 HANDLERS = load_handlers(["task_functions"], {})
 
@@ -92,11 +95,45 @@ def test_a_process_that_dies_is_an_outcome_and_nothing_else(name: str, how: str)
     assert run(name) == ProcessLost(how)
 
 
-def test_a_death_is_noticed_also_where_a_fork_lives_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("leave", ["", "the group"])
+def test_a_death_is_noticed_also_where_a_fork_lives_on(tmp_path: Path, leave: str) -> None:
     file = tmp_path / "pids"
 
-    assert run("forked", {"file": str(file)}) == ProcessLost("exited with code 5 and no outcome")
+    outcome = run("forked", {"file": str(file), "leave": leave})
+
+    assert outcome == ProcessLost("exited with code 5 and no outcome")
+    if leave:
+        os.kill(int(file.read_text()), signal.SIGKILL)
     wait_until_gone(int(file.read_text()))
+
+
+def test_the_latest_progress_comes_also_soon_after_another() -> None:
+    both = threading.Event()
+
+    def report(progress: Progress) -> None:
+        if progress == Progress(20, "waiting"):
+            both.set()
+
+    mine = context(report=report)
+    threading.Thread(target=run, args=["two-steps", None, mine]).start()
+
+    came = both.wait(20)
+    mine.cancelled.set()
+
+    assert came
+
+
+def test_where_no_process_can_be_started_the_attempt_is_given_back() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        outcome = run("double")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert isinstance(outcome, Released)
+    assert outcome.delay_seconds
+    assert "no process could be started" in outcome.reason
 
 
 @pytest.mark.parametrize("name", ["family", "wedge"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import POLICY, Bench, workers
-from sqlalchemy import event, select
+from sqlalchemy import delete, event, select
 
 from src.contract import Status
 from src.decision import Counts, Decision, decide, release
@@ -303,16 +303,20 @@ def test_a_claim_begins_without_progress_and_brings_the_tasks_own_limits(bench: 
 # --- leases ---------------------------------------------------------------------------------------
 
 
-def test_types_are_told_once_each_and_the_last_word_counts(bench: Bench) -> None:
+def test_a_start_overwrites_the_types_and_a_new_beginning_only_fills_up(bench: Bench) -> None:
     entry = {"description": None, "payload_schema": None, "max_attempts": 3, "timeout_seconds": 9}
-    bench.leases.tell_types([{"name": name, **entry} for name in ("a", "b")])
+    bench.leases.publish_types([{"name": name, **entry} for name in ("a", "b")], overwrite=True)
 
-    bench.leases.tell_types([{**entry, "name": "b", "payload_schema": {"type": "object"}}])
+    newer = {**entry, "name": "b", "payload_schema": {"type": "object"}}
+    bench.leases.publish_types([newer], overwrite=True)
+    # A worker of an older release starts over, and one type was deleted meanwhile.
+    with bench.engine.begin() as connection:
+        connection.execute(delete(TASK_TYPES).where(TASK_TYPES.c.name == "a"))
+    older = [{"name": name, **entry} for name in ("a", "b")]
+    bench.leases.publish_types(older, overwrite=False)
 
-    assert {row.name: row.payload_schema for row in bench.rows(TASK_TYPES)} == {
-        "a": None,
-        "b": {"type": "object"},
-    }
+    found = {row.name: row.payload_schema for row in bench.rows(TASK_TYPES)}
+    assert found == {"a": None, "b": {"type": "object"}}
 
 
 def test_a_beat_grows_and_tells_of_claims_and_cancels(bench: Bench) -> None:

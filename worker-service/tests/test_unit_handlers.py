@@ -258,7 +258,15 @@ def test_permanent_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "kept"),
-    [(30, 30), (0, 0), (-5, 0), (1e300, 31_622_400), (float("nan"), None), ("soon", None)],
+    [
+        (30, 30),
+        (0, 0),
+        (-5, 0),
+        (1e300, 31_622_400),
+        (float("nan"), None),
+        ("soon", None),
+        (10**400, None),
+    ],
 )
 def test_retry_after_sets_the_delay_where_it_is_one(seconds: Any, kept: float | None) -> None:
     def busy(*_: Any) -> None:
@@ -284,7 +292,18 @@ def test_a_result_may_be_as_large_and_deep_as_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "result", [{1, 2}, float("nan"), b"bytes", "\ud800", "x" * 70_000, 2**64, [10**400], nested(21)]
+    "result",
+    [
+        {1, 2},
+        float("nan"),
+        b"bytes",
+        "\ud800",
+        "x" * 70_000,
+        2**64,
+        [10**400],
+        {1: "a"},
+        nested(21),
+    ],
 )
 def test_a_result_that_cannot_be_kept_fails_for_good(result: Any) -> None:
     outcome = run(lambda *_: result)
@@ -306,6 +325,43 @@ def test_an_exception_that_cannot_even_be_written_out_is_a_failure() -> None:
 
     assert isinstance(outcome, Failure)
     assert "Mute" in outcome.error
+
+
+def test_an_async_handler_behind_a_plain_decorator_is_awaited_too() -> None:
+    async def wait(_payload: Any, _context: Context) -> int:
+        return 5
+
+    assert run(lambda payload, context: wait(payload, context)) == Success(5)
+
+
+def test_a_retry_after_that_forgot_its_seconds_is_an_error_like_others() -> None:
+    class Later(RetryAfter):
+        def __init__(self) -> None:
+            pass
+
+    def fail(*_: Any) -> None:
+        raise Later
+
+    outcome = run(fail)
+
+    assert isinstance(outcome, Failure)
+    assert outcome.retry_after_seconds is None
+
+
+def test_a_decorator_above_is_part_of_the_handler(
+    module: Callable[[str, str], str],
+) -> None:
+    name = module(
+        "wrapped",
+        "import functools\nfrom src.handlers import handler\n"
+        "def twice(f):\n    @functools.wraps(f)\n"
+        "    def outer(payload, context): return 2 * f(payload, context)\n    return outer\n"
+        "@twice\n@handler('four')\ndef four(payload, context): return 2\n",
+    )
+
+    found = load_handlers([name], SIMULATE)
+
+    assert call(found["four"], None, context()) == Success(4)
 
 
 def test_an_async_handler_is_awaited() -> None:

@@ -34,7 +34,7 @@ class Stores:
         self.registered: list[str] = []
         self.failures: list[Exception | None] = []
         self.buried = False
-        self.told: list[Any] = []
+        self.published: list[str] = []
 
     def register(self, worker_id: str, _about: Any) -> None:
         self.registered.append(worker_id)
@@ -48,8 +48,8 @@ class Stores:
             return None
         return Beat(dict(self.claimed), {})
 
-    def tell_types(self, types: Any) -> None:
-        self.told += types
+    def publish_types(self, _types: Any, *, overwrite: bool) -> None:
+        self.published.append("all" if overwrite else "missing")
 
     def take_orphans(self) -> dict[Fence, Status]:
         return {}
@@ -164,16 +164,18 @@ class OneTask:
     def __init__(self, on_claim: Any = lambda: None) -> None:
         self.claims = 0
         self.asked: list[bool] = []
+        self.slots: list[int] = []
         self._on_claim = on_claim
 
     def seconds_until_ready(self) -> float:
         return 0.0
 
-    def claim(self, _slots: int, *, take_suspect: bool) -> list[Claimed]:
+    def claim(self, slots: int, *, take_suspect: bool) -> list[Claimed]:
         self.claims += 1
+        self.slots.append(slots)
         self.asked.append(take_suspect)
         self._on_claim()
-        return [claimed()]
+        return [claimed(ROW if self.claims == 1 else Fence(f"t{self.claims}", 1))]
 
 
 def turn(executor: Executor, held: Held, lease: Lease, consumer: OneTask) -> None:
@@ -232,7 +234,47 @@ def test_a_worker_that_was_taken_for_dead_stops_what_it_runs(
 
     assert [type(done.outcome) for done in outcomes] == [Released]
     assert len(set(stores.registered)) == 2
-    assert stores.told == [{"name": "simulate"}], "an old release must not overwrite a newer one"
+    assert stores.published == ["all", "missing"]
+
+
+def test_all_free_slots_are_asked_for_at_once(executor: Executor, held: Held, lease: Lease) -> None:
+    lease.renew(time.monotonic())
+    consumer = OneTask()
+
+    turn(executor, held, lease, consumer)
+    turn(executor, held, lease, consumer)
+
+    assert consumer.slots == [2, 1]
+
+
+def test_one_consumers_trouble_is_not_anothers(
+    executor: Executor, held: Held, lease: Lease
+) -> None:
+    lease.renew(time.monotonic())
+
+    def fail() -> None:
+        raise OperationalError("SELECT", {}, Exception(3024, "took too long"))
+
+    broken, healthy = OneTask(on_claim=fail), OneTask()
+    dispatcher = Dispatcher(executor, held, lease, lambda _deliveries: None)
+    dispatcher._consumers = [broken, healthy]
+
+    with pytest.raises(OperationalError):
+        dispatcher._turn()
+
+    assert (broken.claims, healthy.claims) == (1, 1)
+
+
+def test_a_beat_that_comes_after_the_sign_off_registers_nobody(
+    heartbeat: Heartbeat, stores: Stores
+) -> None:
+    heartbeat.beat_once()
+
+    heartbeat._stop.set()
+    stores.buried = True
+    heartbeat.beat_once()
+
+    assert len(stores.registered) == 1
 
 
 def test_a_suspect_is_held_alone_until_its_outcome_is_committed(

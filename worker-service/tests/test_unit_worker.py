@@ -172,6 +172,33 @@ def test_an_outcome_is_kept_while_the_database_is_away() -> None:
     assert journal.written[Fence("t", 1)].status is Status.COMPLETED
 
 
+@pytest.mark.parametrize("code", [1203, 1226, 1041, 1047, 3168, 1054, 2013])
+def test_a_success_is_kept_whatever_is_wrong_with_the_database(code: int) -> None:
+    journal = Journal(OperationalError("UPDATE", {}, Exception(code, "not now")))
+
+    assert finish(journal) == ["failed", "committed", "acked"]
+    assert journal.written[Fence("t", 1)].status is Status.COMPLETED
+
+
+def test_what_has_queued_up_is_committed_at_once() -> None:
+    journal = Journal()
+    finisher = Finisher(
+        journal,  # type: ignore[arg-type]
+        {"simulate": POLICY},
+        journal.ack,
+        journal.forgotten.update,
+    )
+    for number in range(50):
+        attempt = Attempt(Fence("t", number), "simulate", "t", "d", None, Counts(0, 0))
+        finisher.put(Finished(attempt, Success(1), Delivery("t", number, 1, 4), Progress(1)))
+
+    finisher.start()
+
+    assert journal.acked.wait(5)
+    assert journal.events == ["committed", "acked"]
+    assert len(journal.written) == 50
+
+
 @pytest.mark.parametrize(
     "refusal",
     [
@@ -189,7 +216,7 @@ def test_an_outcome_that_cannot_be_written_is_written_as_an_error(refusal: Excep
 
 
 def test_an_outcome_is_kept_when_no_error_can_be_written_in_its_place_either() -> None:
-    broken = OperationalError("UPDATE", {}, Exception(1054, "Unknown column"))
+    broken = DataError("UPDATE", {}, Exception(1406, "Data too long"))
     journal = Journal(broken, broken)
 
     assert finish(journal) == ["failed", "failed", "committed", "acked"]
@@ -216,22 +243,24 @@ def test_what_waits_for_the_database_can_be_written_by_another_way() -> None:
     assert stuck.forgotten == {attempt.fence}
 
 
-def test_what_the_database_refuses_does_not_keep_the_rest_from_being_given_back() -> None:
-    refusing = Journal(DataError("UPDATE", {}, Exception(1406, "Data too long")), away())
+def test_what_the_database_refuses_does_not_keep_the_rest_from_being_written() -> None:
+    refusing = Journal(DataError("UPDATE", {}, Exception(1406, "Data too long")))
     finisher = Finisher(
         refusing,  # type: ignore[arg-type]
         {"simulate": POLICY},
         refusing.ack,
         refusing.forgotten.update,
     )
-    attempt = Attempt(Fence("t", 1), "simulate", "t", "d", None, Counts(0, 0))
-    finisher.put(Finished(attempt, Success(1), None, Progress(1)))
+    for number in (1, 2):
+        attempt = Attempt(Fence("t", number), "simulate", "t", "d", None, Counts(0, 0))
+        finisher.put(Finished(attempt, Success(1), None, Progress(1)))
 
     finisher.flush(refusing)  # type: ignore[arg-type]
+
+    assert set(refusing.written) == {Fence("t", 2)}
+    refusing.failures = [away()]
     with pytest.raises(OperationalError):
         finisher.flush(refusing)  # type: ignore[arg-type]
-
-    assert refusing.written == {}
 
 
 # --- stopping -------------------------------------------------------------------------------------

@@ -36,18 +36,18 @@ SUBMITTED_HEADERS: dict[str, Any] = {
 }
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the error responses of a route, each with an example."""
-    return {status: _response(status) for status in statuses}
+def problems(*statuses: int, path: str = "/api/tasks") -> dict[int | str, dict[str, Any]]:
+    """Describe the error responses of a route, each with an example that names its path."""
+    return {status: _response(status, path) for status in statuses}
 
 
-def _response(status: int) -> dict[str, Any]:
+def _response(status: int, path: str) -> dict[str, Any]:
     example: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": _DETAILS[status],
-        "instance": "/api/tasks" if status in (400, 408, 413, 415) else f"/api/tasks/{TASK_ID}",
+        "instance": path,
         "request_id": "0b0f4a3c-6a44-4d0c-9d1b-0f6f5d1c7a55",
     }
     if status == 400:

@@ -164,7 +164,7 @@ class TaskView(BaseModel):
     progress_note: str | None = Field(description="A line that the handler wrote about it")
     result: Any | None = Field(description="What the handler returned")
     error: str | None = Field(
-        description="Why the latest attempt did not succeed; null after a success"
+        description="Why the last attempt that ended did not succeed; null after a success"
     )
 
     @classmethod

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 
 from src.api.deps import JsonBody, RuntimeDep, TaskId
 from src.api.openapi import SUBMITTED_HEADERS, TASK_HEADERS, problems
-from src.api.schemas import SubmitTask, TaskSubmitted, TaskView
+from src.api.schemas import TASK_ID, SubmitTask, TaskSubmitted, TaskView
 from src.contract import FINAL
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
@@ -35,7 +35,7 @@ def submit_task(task: SubmitTask, response: Response, runtime: RuntimeDep) -> Ta
     operation_id="getTask",
     summary="Get a task",
     response_description="The task; with Retry-After while it is not final",
-    responses={200: TASK_HEADERS, **problems(404, 500, 503)},
+    responses={200: TASK_HEADERS, **problems(404, 500, 503, path=f"/api/tasks/{TASK_ID}")},
 )
 def get_task(
     task_id: TaskId,
@@ -60,7 +60,7 @@ def get_task(
             "description": "It runs: its worker is told to stop it, within seconds",
             **TASK_HEADERS,
         },
-        **problems(404, 409, 500, 503),
+        **problems(404, 409, 500, 503, path=f"/api/tasks/{TASK_ID}/cancel"),
     },
 )
 def cancel_task(task_id: TaskId, response: Response, runtime: RuntimeDep) -> TaskView:

@@ -3,6 +3,7 @@
 import difflib
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ from sqlalchemy import select
 from src.contract import DEFAULT_TYPE
 from src.db.database import Database
 from src.models.tables import TaskType
-from src.services.errors import PayloadInvalid, TypeUnknown
+from src.services.errors import PayloadInvalid, SubmissionInvalid, TypeUnknown
 from src.services.payloads import complaints, make_validator
 
 log = structlog.get_logger(__name__)
@@ -22,12 +23,23 @@ log = structlog.get_logger(__name__)
 TRUST_SECONDS = 10.0
 
 
+@dataclass(frozen=True)
+class _Known:
+    """A type as it was read; compiled once for as long as its schema stays the same."""
+
+    schema: Any
+    validator: Validator | None
+
+
+_Types = Mapping[str, _Known]
+
+
 class Catalogue:
     """What is in ``task_types``, remembered for a while. Used from any thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._types: Mapping[str, Validator | None] = {}
+        self._types: _Types = {}
         self._read_at = float("-inf")
 
     def check(self, type_: str, details: dict[str, Any] | None) -> None:
@@ -42,33 +54,41 @@ class Catalogue:
         """
         if type_ == DEFAULT_TYPE:
             return
-        if time.monotonic() - self._read_at < TRUST_SECONDS:
-            try:
-                self._judge(type_, details)
-            except (TypeUnknown, PayloadInvalid):
-                log.debug("a second look before a refusal", type=type_)
-            else:
-                return
-        self._read()
-        self._judge(type_, details)
+        payload = details or {}
+        is_new = time.monotonic() - self._read_at < TRUST_SECONDS
+        if is_new and _fits(self._types, type_, payload):
+            return
+        types = self._read()
+        if not _fits(types, type_, payload):
+            raise _fault(types, type_, payload)
 
-    def _judge(self, type_: str, details: dict[str, Any] | None) -> None:
-        types = self._types
-        if type_ not in types:
-            known = sorted({DEFAULT_TYPE, *types})
-            near = difflib.get_close_matches(type_, known, n=1)
-            raise TypeUnknown(known, near[0] if near else None)
-        validator = types[type_]
-        found = complaints(validator, details or {}) if validator else []
-        if found:
-            raise PayloadInvalid(found)
-
-    def _read(self) -> None:
+    def _read(self) -> _Types:
         began = time.monotonic()
         query = select(TaskType.name, TaskType.payload_schema)
         rows = self._database.read(lambda connection: connection.execute(query).all())
-        self._types = {row.name: _validator(row.name, row.payload_schema) for row in rows}
-        self._read_at = began
+        before = self._types
+        types = {
+            name: before[name]
+            if name in before and before[name].schema == schema
+            else _Known(schema, _validator(name, schema))
+            for name, schema in rows
+        }
+        self._types, self._read_at = types, began
+        return types
+
+
+def _fits(types: _Types, type_: str, payload: dict[str, Any]) -> bool:
+    known = types.get(type_)
+    return known is not None and (known.validator is None or known.validator.is_valid(payload))
+
+
+def _fault(types: _Types, type_: str, payload: dict[str, Any]) -> SubmissionInvalid:
+    known = types.get(type_)
+    if known and known.validator:
+        return PayloadInvalid(complaints(known.validator, payload))
+    names = sorted({DEFAULT_TYPE, *types})
+    near = difflib.get_close_matches(type_, names, n=1)
+    return TypeUnknown(names, near[0] if near else None)
 
 
 def _validator(type_: str, schema: Any) -> Validator | None:
@@ -76,5 +96,6 @@ def _validator(type_: str, schema: Any) -> Validator | None:
     try:
         return make_validator(schema) if schema else None
     except ValueError as error:
-        log.warning("schema cannot be used", type=type_, reason=str(error))
+        reason = str(error).partition("\n")[0]
+        log.warning("schema cannot be used, the worker judges", type=type_, reason=reason)
         return None

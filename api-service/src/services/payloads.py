@@ -1,7 +1,8 @@
 """Holds a payload against a type's JSON Schema, and says what is wrong without its values."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from jsonschema_rs import RegexOptions, ValidationError, ValidationErrorKind, Validator
@@ -11,6 +12,8 @@ from src.services.errors import Complaint
 
 #: Wrong places that one answer names.
 MAX_COMPLAINTS = 20
+#: Beyond this, finding all of them may take a second: lists of many forms multiply.
+LARGE_BYTES = 4096
 
 _Place = Sequence[str | int]
 
@@ -25,7 +28,7 @@ def make_validator(schema: dict[str, Any]) -> Validator:
         schema,
         # What stands in messages in place of the value.
         mask="it",
-        # Takes time in proportion to the text, whatever the pattern: no payload stops the API.
+        # Takes time in proportion to the text, whatever the pattern.
         pattern_options=RegexOptions(),
         # References to elsewhere are not followed.
         offline=True,
@@ -35,10 +38,21 @@ def make_validator(schema: dict[str, Any]) -> Validator:
 
 
 def complaints(validator: Validator, payload: dict[str, Any]) -> list[Complaint]:
-    """Name each place that does not fit."""
-    errors = itertools.islice(validator.iter_errors(payload), MAX_COMPLAINTS)
+    """Name each place where a payload does not fit, which it must not; of a large one the first."""
+    errors: Iterable[ValidationError]
+    if len(json.dumps(payload)) <= LARGE_BYTES:
+        errors = validator.iter_errors(payload)
+    else:
+        errors = _first_error(validator, payload)
     found = itertools.chain.from_iterable(map(_explain, errors))
     return list(itertools.islice(found, MAX_COMPLAINTS))
+
+
+def _first_error(validator: Validator, payload: dict[str, Any]) -> Iterator[ValidationError]:
+    try:
+        validator.validate(payload)
+    except ValidationError as error:
+        yield error
 
 
 def _explain(error: ValidationError) -> Iterator[Complaint]:
@@ -48,7 +62,7 @@ def _explain(error: ValidationError) -> Iterator[Complaint]:
             yield _complaint([*place, kind.property], "is required")
         case ValidationErrorKind.AdditionalProperties():
             for name in kind.unexpected:
-                yield _complaint([*place, name[:100]], "unknown field")
+                yield _complaint([*place, name], "unknown field")
         case ValidationErrorKind.AnyOf() | ValidationErrorKind.OneOfNotValid():
             yield from _explain_forms(kind.context, place)
         case ValidationErrorKind.Type():
@@ -87,4 +101,5 @@ def _types(error: ValidationError, place: _Place) -> Sequence[str]:
 
 
 def _complaint(place: _Place, message: str) -> Complaint:
-    return Complaint(".".join(map(str, ["metadata", *place])), message)
+    # Keys are a client's: as long as they like.
+    return Complaint(".".join(str(part)[:100] for part in ["metadata", *place]), message)

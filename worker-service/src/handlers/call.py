@@ -5,6 +5,7 @@ import inspect
 import json
 import math
 import traceback
+from collections.abc import Awaitable
 from typing import Any
 
 import structlog
@@ -56,17 +57,17 @@ def _payload(handler: Handler, details: Any) -> Any:
 
 
 def _run(handler: Handler, payload: Any, context: Context) -> Any:
-    if inspect.iscoroutinefunction(handler.function):
-        return asyncio.run(_run_async(handler, payload, context))
-    return handler.function(payload, context)
+    result = handler.function(payload, context)
+    # Looked at now and not in the function: a plain decorator may stand around an async one.
+    return asyncio.run(_wait_for(result, context)) if inspect.isawaitable(result) else result
 
 
-async def _run_async(handler: Handler, payload: Any, context: Context) -> Any:
-    """Await the handler; being told to stop reaches it as the cancellation of its task."""
+async def _wait_for(result: Awaitable[Any], context: Context) -> Any:
+    """Await an async handler; being told to stop reaches it as the cancellation of its task."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task  # noqa: S101 - for the type checker
     with context.cancelled.calling(lambda: loop.call_soon_threadsafe(task.cancel)):
-        return await handler.function(payload, context)
+        return await result
 
 
 def _success(result: Any) -> Outcome:
@@ -91,6 +92,8 @@ def _check(value: Any, levels: int) -> None:
     if isinstance(value, dict | list | tuple):
         if levels == 0:
             raise ValueError(f"nested deeper than {MAX_RESULT_DEPTH} levels")
+        if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+            raise ValueError("keys must be strings")
         for item in value.values() if isinstance(value, dict) else value:
             _check(item, levels - 1)
     elif isinstance(value, int) and value not in _INTEGERS:
@@ -98,15 +101,21 @@ def _check(value: Any, levels: int) -> None:
 
 
 def _failure(error: BaseException) -> Failure:
-    delay = error.seconds if isinstance(error, RetryAfter) else None
-    if not isinstance(delay, int | float) or not math.isfinite(delay):
-        delay = None
     return Failure(
         clip(describe(error), ERROR_CHARACTERS),
         clip(_traceback(error), TRACEBACK_CHARACTERS),
         permanent=isinstance(error, Permanent),
-        retry_after_seconds=delay and min(max(delay, 0.0), MAX_RETRY_AFTER_SECONDS),
+        retry_after_seconds=_delay(error),
     )
+
+
+def _delay(error: BaseException) -> float | None:
+    """Return the seconds that a handler asks for, where it asks for any that make sense."""
+    try:
+        seconds = float(error.seconds) if isinstance(error, RetryAfter) else math.nan
+    except Exception:  # noqa: BLE001 - a subclass of somebody else's
+        return None
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
 def _traceback(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import faulthandler
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from src.handlers.load import handlers_of
 from src.logs import set_up_logging
 from src.outcome import Failure, Outcome, Progress, Success, describe
 
-#: Seconds between two lines of progress.
+#: What asks the worker to stop, and is no business of ours.
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: Seconds between two messages of progress.
 REPORT_SECONDS = 0.1
 #: From ``linux/prctl.h``.
 _PR_SET_PDEATHSIG = 1
@@ -27,6 +31,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main(answer_to: int) -> None:
     """Read a task from standard input, run it, answer on the pipe ``answer_to``, end."""
+    faulthandler.enable()
     request = json.loads(sys.stdin.buffer.readline())
     _die_with(request["parent"])
     _die_first()
@@ -44,36 +49,44 @@ def main(answer_to: int) -> None:
 
 
 class _Answers:
-    """The pipe to the worker: a line of JSON for each progress, and one for the outcome."""
+    """The pipe to the worker: a message of JSON for each progress, and one for the outcome."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self._pipe = Connection(descriptor, readable=False)
         self._lock = threading.Lock()
         self._latest: Progress | None = None
-        self._reported_at = float("-inf")
+        self._reported = threading.Event()
+        threading.Thread(target=self._pass_on, name="progress", daemon=True).start()
 
     def report(self, progress: Progress) -> None:
         self._latest = progress
-        if time.monotonic() - self._reported_at > REPORT_SECONDS:
-            self._reported_at = time.monotonic()
-            self._say({"progress": vars(progress)})
+        self._reported.set()
 
     def end(self, outcome: Outcome) -> None:
-        if self._latest:
-            self._say({"progress": vars(self._latest)})
+        self._say_latest()
         self._say({"result" if isinstance(outcome, Success) else "failure": vars(outcome)})
 
+    def _pass_on(self) -> None:
+        pause = threading.Event()
+        while True:
+            self._reported.wait()
+            self._reported.clear()
+            self._say_latest()
+            pause.wait(REPORT_SECONDS)
+
+    def _say_latest(self) -> None:
+        if self._latest:
+            self._say({"progress": vars(self._latest)})
+
     def _say(self, said: dict[str, Any]) -> None:
-        data = json.dumps(said).encode() + b"\n"
         with self._lock:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            self._pipe.send_bytes(json.dumps(said).encode())
 
 
 def _run(request: dict[str, Any], report: Callable[[Progress], None]) -> Outcome:
     try:
         found = handlers_of(import_module(request["module"]))
-        handler = next(h for h in found if h.name == request["type"])
+        [handler] = [h for h in found if h.name == request["type"]]
     except BaseException as error:  # noqa: BLE001 - it is somebody else's code
         return Failure(f"the handler cannot be loaded: {describe(error)}")
     context = Context(
@@ -121,5 +134,7 @@ def _leave_signals_to_the_worker() -> None:
 
     With functions that do nothing and not ignored: that, what the handler starts would inherit.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, lambda _number, _frame: None)
+    # The worker started us with them held back.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

@@ -25,9 +25,10 @@ class Cancellation(threading.Event):
         self._action: Callable[[], object] | None = None
 
     def set(self) -> None:
-        super().set()
         with self._lock:
-            if self._action:
+            was_set = self.is_set()
+            super().set()
+            if self._action and not was_set:
                 self._action()
 
     @contextmanager

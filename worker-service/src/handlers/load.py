@@ -4,10 +4,12 @@ import importlib
 import inspect
 import traceback
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 from src.handlers.declare import MARK, Handler
+from src.outcome import describe
 
 
 class HandlersUnusable(Exception):
@@ -39,7 +41,8 @@ def load_handlers(modules: Iterable[str], built_in: Mapping[str, Handler]) -> di
 def handlers_of(module: ModuleType) -> list[Handler]:
     """Return the handlers among the names of a module."""
     functions = filter(inspect.isfunction, vars(module).values())
-    return [getattr(function, MARK) for function in functions if hasattr(function, MARK)]
+    # A decorator above @handler takes the mark over: then it is what has to be called.
+    return [replace(getattr(f, MARK), function=f) for f in functions if hasattr(f, MARK)]
 
 
 def _import(name: str) -> ModuleType:
@@ -58,13 +61,13 @@ def _import(name: str) -> ModuleType:
 
 def _in_a_line(error: BaseException) -> str:
     """Tell an error with the place in the module that it comes from."""
-    text = " ".join(str(error).split())
+    text = " ".join(describe(error).split())
     frames = traceback.extract_tb(error.__traceback__)
     place = next((f for f in reversed(frames) if "importlib" not in f.filename), None)
     if isinstance(error, SyntaxError):
-        return f"{type(error).__name__}: {text}"
+        return text
     where = f" ({Path(place.filename).name}, line {place.lineno})" if place else ""
-    return f"{type(error).__name__}: {text}{where}"
+    return f"{text}{where}"
 
 
 def _unusable(module: str, reason: str) -> HandlersUnusable:

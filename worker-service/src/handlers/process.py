@@ -2,7 +2,7 @@
 
 Started afresh for each attempt and never forked: a fork of a process with threads inherits locks
 that nobody releases. The child gets the task as JSON on its standard input, which stays open for
-as long as we live, and answers in lines of JSON on a pipe of its own (``child.py``).
+as long as we live, and answers with JSON on a pipe of its own (``child.py``).
 """
 
 import contextlib
@@ -11,12 +11,14 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
-from typing import IO, Any
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any
 
 import structlog
 
+from src.handlers.child import SIGNALS
 from src.handlers.context import Context
 from src.handlers.declare import Handler
 from src.outcome import Failure, Outcome, ProcessLost, Released, Success
@@ -24,7 +26,9 @@ from src.outcome import Failure, Outcome, ProcessLost, Released, Success
 log = structlog.get_logger(__name__)
 
 #: Seconds until a task is run again for which no process could be started.
-START_AGAIN_SECONDS = 5.0
+START_AGAIN_SECONDS = 30.0
+#: Seconds between two looks at a child that says nothing.
+LOOK_SECONDS = 0.5
 #: Seconds for a killed process to be gone.
 END_SECONDS = 5.0
 #: The same search path as ours, whatever folder we were started from.
@@ -52,46 +56,42 @@ def call_in_process(
         "log_level": log_level,
     }
     try:
-        child, lines = _start()
+        child, answers = _start()
     except OSError as error:
+        log.warning("no process could be started", reason=str(error), task_id=context.task_id)
         return Released(f"no process could be started: {error}", delay_seconds=START_AGAIN_SECONDS)
-    with lines:
+    with answers:
         try:
-            threading.Thread(target=_bury, args=[child], name="child-watch", daemon=True).start()
             with context.cancelled.calling(lambda: _kill_group(child)):
                 _ask(child, request)
-                return _listen(lines, context) or ProcessLost(_how(child))
+                return _listen(child, answers, context) or ProcessLost(_how(child))
         finally:
             _end(child)
 
 
-def _start() -> tuple[subprocess.Popen[bytes], IO[str]]:
+def _start() -> tuple[subprocess.Popen[bytes], Connection]:
     """Start a child; return it with the end of the pipe that its answers come from.
 
     The kernel kills it when the thread that started it ends; so a slot's thread stays until then.
     """
-    answers, answer_to = os.pipe()
+    answers, answer_to = Pipe(duplex=False)
+    # Until the child has functions for them: its imports take a while.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         child = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-c", _BOOT, json.dumps(sys.path), str(answer_to)],
+            [sys.executable, "-c", _BOOT, json.dumps(sys.path), str(answer_to.fileno())],
             stdin=subprocess.PIPE,
-            pass_fds=[answer_to],
+            pass_fds=[answer_to.fileno()],
             # A group of its own: killed as a whole, and not reached by Ctrl-C in a terminal.
             start_new_session=True,
         )
     except BaseException:
-        os.close(answers)
+        answers.close()
         raise
     finally:
-        os.close(answer_to)
-    return child, open(answers, encoding="utf-8")
-
-
-def _bury(child: subprocess.Popen[bytes]) -> None:
-    """Kill what a child leaves behind when it dies: a fork of it would keep the pipe open."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        _kill_group(child)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        answer_to.close()
+    return child, answers
 
 
 def _ask(child: subprocess.Popen[bytes], request: Mapping[str, Any]) -> None:
@@ -102,19 +102,29 @@ def _ask(child: subprocess.Popen[bytes], request: Mapping[str, Any]) -> None:
         child.stdin.flush()
 
 
-def _listen(lines: IO[str], context: Context) -> Outcome | None:
-    """Pass on what the child reports until it has an outcome; None if it ends without one."""
-    for line in lines:
-        if not line.endswith("\n"):
+def _listen(
+    child: subprocess.Popen[bytes], answers: Connection, context: Context
+) -> Outcome | None:
+    """Pass on what the child reports until it has an outcome; None if it ends without one.
+
+    Its end is looked at too: a fork of it that lives on keeps the pipe open.
+    """
+    while True:
+        is_over = child.poll() is not None
+        if not answers.poll(LOOK_SECONDS):
+            if is_over:
+                return None
+            continue
+        try:
+            said = json.loads(answers.recv_bytes())
+        except (EOFError, OSError):
             return None
-        said = json.loads(line)
         if "progress" in said:
             context.progress(**said["progress"])
         elif "result" in said:
             return Success(**said["result"])
         else:
             return Failure(**said["failure"])
-    return None
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:

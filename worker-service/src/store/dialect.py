@@ -1,7 +1,6 @@
 """All that differs between MySQL, MariaDB and SQLite."""
 
 import math
-import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -10,7 +9,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import URL, ExceptionContext
-from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -24,16 +29,10 @@ IDLE_SECONDS = 15
 
 #: Read-only after a failover: the connection looks healthy and leads to the wrong server.
 _READ_ONLY = frozenset({1290, 1836})
-#: What passes, or what a person mends, while the statement is right: collisions (1205, 1213);
-#: no connection or a lost one (2002-2013, 1040-1045, 1053, 1129, 1130, 1158-1161, 1927, 4031);
-#: no space (1021, 1030, 1114, 1180); interrupted (1317); rights (1142, 1143); read-only (1792).
-#: PyMySQL makes an OperationalError of every code that it does not know, so the class tells
-#: nothing: a value that the server refuses comes as one, too.
-_PASSING = _READ_ONLY | {
-    *(1205, 1213),
-    *(2002, 2003, 2006, 2013, 1040, 1042, 1043, 1044, 1045, 1053, 1129, 1130),
-    *(1158, 1159, 1160, 1161, 1927, 4031, 1021, 1030, 1114, 1180, 1317, 1142, 1143, 1792),
-}
+#: The server refuses a value: too long, out of range, no JSON, too deep, too large a packet.
+#: PyMySQL makes an OperationalError of every code that it does not know, so the class alone tells
+#: too little; and everything that is not one of these passes, or a person mends it.
+_REFUSED = frozenset({1153, 1264, 1292, 1366, 1406, *range(3140, 3159), 4025, 4035, 4038})
 
 
 def make_engine(
@@ -128,15 +127,14 @@ def brief(error: SQLAlchemyError) -> str:
     return str(error.orig) if isinstance(error, DBAPIError) else str(error)
 
 
-def is_passing(error: Exception) -> bool:
-    """Tell whether the database is away or busy, rather than the statement wrong."""
-    if isinstance(error, PoolTimeout):
-        return True
-    return isinstance(error, DBAPIError) and (
-        error.connection_invalidated
-        or _first_argument(error.orig) in _PASSING
-        or isinstance(error.orig, sqlite3.OperationalError)
-    )
+def is_refusal(error: Exception) -> bool:
+    """Tell whether it is a value's fault, rather than the database be away, busy or broken."""
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return False
+        by_kind = isinstance(error, DataError | IntegrityError)
+        return by_kind or _first_argument(error.orig) in _REFUSED
+    return not isinstance(error, PoolTimeout)
 
 
 def _note_idleness(_connection: Any, entry: ConnectionPoolEntry) -> None:

@@ -53,15 +53,17 @@ class LeaseStore:
                 )
             )
 
-    def tell_types(self, types: Sequence[Mapping[str, Any]]) -> None:
-        """Tell clients what this worker can run.
+    def publish_types(self, types: Sequence[Mapping[str, Any]], *, overwrite: bool) -> None:
+        """Tell clients what this worker can run; without ``overwrite`` only what is missing.
 
         ``types``: of each its name, description, payload_schema, max_attempts, timeout_seconds.
         """
         with self._engine.begin() as connection:
+            there = set() if overwrite else set(connection.scalars(select(TASK_TYPES.c.name)))
             instant = now(connection)
-            rows = [{**type_, "updated_at": instant} for type_ in types]
-            upsert(connection, TASK_TYPES, rows)
+            rows = [{**t, "updated_at": instant} for t in types if t["name"] not in there]
+            if rows:
+                upsert(connection, TASK_TYPES, rows)
 
     def beat(self, worker_id: str, load: Load) -> Beat | None:
         """Give a sign of life; return None if nobody expects one any more."""
