@@ -91,8 +91,9 @@ def test_dev_start_serves_a_folder_of_ones_own_and_replaces_a_dead_worker(tmp_pa
 
 
 def is_known(client: Client) -> bool:
+    """Tell whether the type is in the catalogue, without leaving a task."""
     try:
-        return client.post(type="send_invoice", metadata={"customer": "A"}).status_code == 202
+        return "metadata.customer" in client.post(type="send_invoice").text
     except httpx2.HTTPError:
         return False
 

@@ -55,12 +55,17 @@ class _Answers:
         self._pipe = Connection(descriptor, readable=False)
         self._lock = threading.Lock()
         self._latest: Progress | None = None
+        self._said_at = float("-inf")
         self._reported = threading.Event()
         threading.Thread(target=self._pass_on, name="progress", daemon=True).start()
 
     def report(self, progress: Progress) -> None:
+        """Pass it on: at once, or together with what follows, if one was just before."""
         self._latest = progress
-        self._reported.set()
+        if time.monotonic() - self._said_at > REPORT_SECONDS:
+            self._say_latest()
+        else:
+            self._reported.set()
 
     def end(self, outcome: Outcome) -> None:
         self._say_latest()
@@ -70,11 +75,12 @@ class _Answers:
         pause = threading.Event()
         while True:
             self._reported.wait()
+            pause.wait(REPORT_SECONDS)
             self._reported.clear()
             self._say_latest()
-            pause.wait(REPORT_SECONDS)
 
     def _say_latest(self) -> None:
+        self._said_at = time.monotonic()
         if self._latest:
             self._say({"progress": vars(self._latest)})
 
