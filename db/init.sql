@@ -72,7 +72,7 @@ CREATE TABLE IF NOT EXISTS workers (
     concurrency INT NOT NULL,
     busy        INT NOT NULL DEFAULT 0,
     processed   BIGINT NOT NULL DEFAULT 0,          -- attempts that ended, well or not
-    failed      BIGINT NOT NULL DEFAULT 0,          -- of these, the ones that raised an error
+    failed      BIGINT NOT NULL DEFAULT 0,          -- of these, errors and time-outs
     types       JSON NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 
