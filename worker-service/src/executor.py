@@ -1,6 +1,5 @@
 """Runs handlers in a fixed number of slots, and ends their attempts in time."""
 
-import math
 import queue
 import threading
 import time
@@ -11,10 +10,11 @@ from typing import Any
 import structlog
 
 from src.consumers import Claimed
+from src.execution import Execution, Finished, Stage
 from src.handlers.context import Context
 from src.handlers.declare import Handler
+from src.limits import Limits
 from src.outcome import Failure, Outcome, Progress, Stopped, TimedOut, describe
-from src.running import Finished, Run, Stage
 from src.store.attempts import Fence
 from src.store.leases import Load
 
@@ -22,8 +22,6 @@ log = structlog.get_logger(__name__)
 
 #: How many times its patience passes until an abandoned thread is lost for good.
 LOST_AFTER = 4
-#: Seconds after which the limits are looked through without being woken.
-LOOK_SECONDS = 60.0
 
 
 class Executor:
@@ -59,19 +57,18 @@ class Executor:
         self._slot_freed = slot_freed
         self._report = report
         self._worn_out = worn_out
-        self._work: queue.SimpleQueue[Run] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Execution] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._alarm = threading.Condition(self._lock)
-        self._alarm_at = math.inf
+        self._limits = Limits(self._lock, self._watched, self._look_after)
         #: What occupies the slots, and the threads that are in none any more.
-        self._running: dict[Fence, Run] = {}
-        self._abandoned: set[Run] = set()
+        self._running: dict[Fence, Execution] = {}
+        self._abandoned: set[Execution] = set()
         self._processed = self._failed = 0
 
     def start_threads(self) -> None:
         for _ in range(self._concurrency):
             _start_thread("handler", self._serve)
-        _start_thread("limits", self._watch)
+        self._limits.start()
 
     def free_slots(self) -> int:
         return self._concurrency - len(self._running)
@@ -81,12 +78,11 @@ class Executor:
 
     def start(self, claimed: Claimed) -> None:
         """Give a claimed attempt to a free slot. Its time begins now."""
-        run = self._prepare(claimed)
+        execution = self._prepare(claimed)
         with self._lock:
-            self._running[claimed.attempt.fence] = run
-            if run.look_at < self._alarm_at:
-                self._alarm.notify()
-        self._work.put(run)
+            self._running[claimed.attempt.fence] = execution
+            self._limits.notice(execution)
+        self._work.put(execution)
 
     def tell(self, fence: Fence, outcome: Outcome) -> bool:
         """Decide a running attempt's outcome and tell its handler to stop.
@@ -94,13 +90,13 @@ class Executor:
         Returns False, and does nothing, where the handler was faster.
         """
         with self._lock:
-            run = self._running.get(fence)
-            if run is None or run.stage is not Stage.RUNNING:
+            execution = self._running.get(fence)
+            if execution is None or execution.stage is not Stage.RUNNING:
                 return False
-            self._enter(run, Stage.TOLD, self._patience_seconds)
+            self._enter(execution, Stage.TOLD, self._patience_seconds)
             self._count(outcome)
-        self._finished(run.finished(outcome))
-        run.context.cancelled.set()
+        self._finished(execution.finished(outcome))
+        execution.context.cancelled.set()
         return True
 
     def tell_all(self, outcome: Outcome) -> None:
@@ -109,7 +105,7 @@ class Executor:
         for fence in fences:
             self.tell(fence, outcome)
 
-    def _prepare(self, claimed: Claimed) -> Run:
+    def _prepare(self, claimed: Claimed) -> Execution:
         attempt = claimed.attempt
         handler = self._handlers[attempt.type]
         limit = attempt.timeout_seconds or handler.timeout_seconds or self._limit_seconds
@@ -123,111 +119,94 @@ class Executor:
             ends_at=ends_at,
             report=lambda progress: self._pass_on(attempt.fence, progress),
         )
-        return Run(claimed, handler, context, limit, look_at=ends_at)
+        return Execution(claimed, handler, context, limit, look_at=ends_at)
 
     def _pass_on(self, fence: Fence, progress: Progress) -> None:
         """Report progress, unless the outcome is decided."""
-        run = self._running.get(fence)
-        if run and run.stage is Stage.RUNNING:
+        execution = self._running.get(fence)
+        if execution and execution.stage is Stage.RUNNING:
             self._report(fence, progress)
 
-    def _enter(self, run: Run, stage: Stage, seconds: float) -> None:
-        """Move a run on, under the lock, and look after it again in so many seconds."""
-        run.stage = stage
-        run.look_at = time.monotonic() + seconds
-        self._alarm.notify()
+    def _enter(self, execution: Execution, stage: Stage, seconds: float) -> None:
+        """Move an execution on, under the lock, and look after it again in so many seconds."""
+        execution.stage = stage
+        execution.look_at = time.monotonic() + seconds
+        self._limits.notice(execution)
 
     def _count(self, outcome: Outcome) -> None:
         self._processed += 1
         self._failed += isinstance(outcome, Failure | TimedOut)
 
-    # --- the threads of the slots ---
-
     def _serve(self) -> None:
         """Run what comes, until an attempt took so long that the slot was given to another."""
         while True:
-            run = self._work.get()
-            run.thread_id = threading.get_ident()
-            outcome = self._run(run)
+            execution = self._work.get()
+            execution.thread_id = threading.get_ident()
+            outcome = self._execute(execution)
             with self._lock:
-                wanted = run.stage is Stage.RUNNING
+                wanted = execution.stage is Stage.RUNNING
                 if wanted:
                     self._count(outcome)
-                mine = self._running.pop(run.fence, None) is run
-                self._abandoned.discard(run)
+                mine = self._running.pop(execution.fence, None) is execution
+                self._abandoned.discard(execution)
             if wanted:
                 if isinstance(outcome, Failure):
-                    log.warning("handler failed", exception=outcome.traceback, **run.names())
-                self._finished(run.finished(outcome))
+                    log.warning("handler failed", exception=outcome.traceback, **execution.names())
+                self._finished(execution.finished(outcome))
             else:
-                log.info("handler stopped, its outcome was decided before", **run.names())
+                log.info("handler stopped, its outcome was decided before", **execution.names())
             if not mine:
                 return
             self._slot_freed()
 
-    def _run(self, run: Run) -> Outcome:
-        if run.stage is not Stage.RUNNING:
+    def _execute(self, execution: Execution) -> Outcome:
+        if execution.stage is not Stage.RUNNING:
             # Told before it began: it must not begin.
             return Stopped()
-        log.info("started", **run.names())
+        log.info("started", **execution.names())
         try:
-            return self._run_handler(run.handler, run.claimed.attempt.details, run.context)
+            return self._run_handler(
+                execution.handler, execution.claimed.attempt.details, execution.context
+            )
         except BaseException as error:
-            log.exception("handler could not be run", **run.names())
+            log.exception("handler could not be run", **execution.names())
             return Failure(f"the handler could not be run: {describe(error)}")
 
-    # --- the thread that watches the limits ---
-
-    def _watch(self) -> None:
-        while True:
-            with self._lock:
-                due = [run for run in self._watched() if run.look_at <= time.monotonic()]
-                if not due:
-                    now = time.monotonic()
-                    nearest = min((run.look_at for run in self._watched()), default=math.inf)
-                    self._alarm_at = min(nearest, now + LOOK_SECONDS)
-                    self._alarm.wait(max(0.0, self._alarm_at - now))
-                    continue
-            for run in due:
-                try:
-                    self._look_after(run)
-                except Exception:
-                    log.exception("limits stumbled", **run.names())
-                    run.look_at = time.monotonic() + 1
-
-    def _watched(self) -> Iterator[Run]:
+    def _watched(self) -> Iterator[Execution]:
         yield from self._running.values()
-        yield from (run for run in self._abandoned if run.stage is not Stage.LOST)
+        yield from (lost for lost in self._abandoned if lost.stage is not Stage.LOST)
 
-    def _look_after(self, run: Run) -> None:
-        match run.stage:
+    def _look_after(self, execution: Execution) -> None:
+        match execution.stage:
             case Stage.RUNNING:
-                if self.tell(run.fence, TimedOut(run.limit_seconds, run.where())):
-                    log.warning("time limit reached", seconds=run.limit_seconds, **run.names())
+                if self.tell(execution.fence, TimedOut(execution.limit_seconds, execution.where())):
+                    log.warning(
+                        "time limit reached", seconds=execution.limit_seconds, **execution.names()
+                    )
             case Stage.TOLD:
                 # Where no thread can be had the slot stays occupied; it is tried again.
-                run.look_at = time.monotonic() + 1
-                _start_thread("handler", partial(self._take_over, run))
+                execution.look_at = time.monotonic() + 1
+                _start_thread("handler", partial(self._take_over, execution))
             case Stage.ABANDONED:
-                self._give_up(run)
+                self._give_up(execution)
 
-    def _take_over(self, run: Run) -> None:
+    def _take_over(self, execution: Execution) -> None:
         """Serve the slot of a thread that does not come back, unless it just did."""
         with self._lock:
-            if run.fence not in self._running:
+            if execution.fence not in self._running:
                 return
-            del self._running[run.fence]
-            self._abandoned.add(run)
-            self._enter(run, Stage.ABANDONED, LOST_AFTER * self._patience_seconds)
-        log.error("thread abandoned, its handler does not stop", **run.names())
+            del self._running[execution.fence]
+            self._abandoned.add(execution)
+            self._enter(execution, Stage.ABANDONED, LOST_AFTER * self._patience_seconds)
+        log.error("thread abandoned, its handler does not stop", **execution.names())
         self._slot_freed()
         self._serve()
 
-    def _give_up(self, run: Run) -> None:
+    def _give_up(self, execution: Execution) -> None:
         with self._lock:
-            run.stage = Stage.LOST
+            execution.stage = Stage.LOST
             lost = sum(other.stage is Stage.LOST for other in self._abandoned)
-        log.error("thread lost, its handler does not stop", lost=lost, **run.names())
+        log.error("thread lost, its handler does not stop", lost=lost, **execution.names())
         if 2 * lost >= self._concurrency:
             self._worn_out()
 

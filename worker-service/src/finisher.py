@@ -14,8 +14,8 @@ from src.backoff import database_backoff
 from src.consumers import Delivery
 from src.contract import Status
 from src.decision import RetryPolicy, decide, random_spread
+from src.execution import Finished
 from src.outcome import Failure
-from src.running import Finished
 from src.store.attempts import Fence
 from src.store.dialect import brief, is_refusal
 from src.store.tasks import TaskStore

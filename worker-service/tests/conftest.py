@@ -13,13 +13,13 @@ from sqlalchemy import Engine, delete, insert, select, update
 
 from src.contract import Status
 from src.decision import RetryPolicy
+from src.execution import Finished
 from src.executor import Executor
 from src.handlers.call import call
 from src.handlers.context import Context
 from src.handlers.declare import Handler
 from src.handlers.simulate import make_simulate
 from src.outcome import Outcome, Progress
-from src.running import Finished
 from src.store.attempts import Fence
 from src.store.dialect import make_engine, now
 from src.store.leases import LeaseStore

@@ -11,11 +11,11 @@ from conftest import make_executor
 
 from src.consumers import Claimed, Delivery
 from src.decision import Counts
+from src.execution import Finished
 from src.executor import Executor
 from src.handlers.context import Context
 from src.handlers.declare import Handler
 from src.outcome import Failure, Progress, Released, Stopped, Success, TimedOut
-from src.running import Finished
 from src.store.attempts import Attempt, Fence
 from src.store.leases import Load
 

@@ -13,12 +13,12 @@ from src.consumers import Claimed
 from src.contract import Status
 from src.decision import Counts
 from src.dispatcher import Dispatcher
+from src.execution import Finished
 from src.executor import Executor
 from src.heartbeat import Heartbeat
 from src.held import Held
 from src.lease import Lease
 from src.outcome import Released, Stopped
-from src.running import Finished
 from src.store.attempts import Attempt, Fence
 from src.store.leases import Beat
 

@@ -14,11 +14,11 @@ from src.consumers import Delivery
 from src.consumers.inbox import Inbox
 from src.contract import Status
 from src.decision import Counts, Decision
+from src.execution import Finished
 from src.finisher import Finisher
 from src.handlers.simulate import Plan
 from src.outcome import Progress, Success
 from src.rescue import DeathWatch
-from src.running import Finished
 from src.stop import StopRequests
 from src.store.attempts import Attempt, Fence
 

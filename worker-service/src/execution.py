@@ -34,7 +34,7 @@ class Stage(Enum):
 
 
 @dataclass(eq=False)
-class Run:
+class Execution:
     """An attempt in a slot, until its thread comes back."""
 
     claimed: Claimed
