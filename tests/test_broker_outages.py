@@ -120,6 +120,8 @@ def test_retries_and_rescues_go_on_without_any_api(system: System) -> None:
     retried = [system.client.simulate(fail_attempts=1) for _ in range(5)]
     held = system.client.simulate(1.5)
     system.work_log.wait_for_start(held)
+    failed = "SELECT id FROM tasks WHERE errors = 1"
+    wait_until(lambda: len(system.tables.rows(failed)) == 5, 10, "the errors to be committed")
     system.stack.services[0].kill()
     doomed.kill()
 
