@@ -11,7 +11,7 @@ from sqlalchemy import insert, update
 
 from src.db.dialect import now
 from src.models.tables import TaskType
-from src.services.payloads import complaints, make_validator
+from src.services.payloads import complaints, is_recursive, make_validator
 
 Submit = Callable[..., httpx2.Response]
 
@@ -154,6 +154,41 @@ def test_a_payload_must_fit_the_schema_as_it_is_now(
     )
 
     assert submit(type="letter").status_code == 202
+
+
+class Left(BaseModel):
+    left: "Left | Right | None" = None
+
+
+class Right(BaseModel):
+    right: "Left | Right | None" = None
+    must: int
+
+
+def test_a_payload_for_a_schema_that_leads_back_to_itself_is_judged_at_once(
+    submit: Submit, tell: Callable[..., None]
+) -> None:
+    tell("zigzag", Left.model_json_schema())
+    payload: dict[str, Any] = {"left": 5}
+    for _ in range(18):
+        payload = {"left": payload}
+
+    assert refusal(submit(type="zigzag", metadata=payload)) == [
+        {"field": "metadata", "message": "does not fit the JSON Schema of its type"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("schema", "recursive"),
+    [
+        (Letter.model_json_schema(), False),
+        (Left.model_json_schema(), True),
+        ({"properties": {"child": {"$ref": "#"}}}, True),
+        ({"type": "object"}, False),
+    ],
+)
+def test_a_schema_that_leads_back_to_itself_is_known(schema: Any, recursive: bool) -> None:
+    assert is_recursive(schema) is recursive
 
 
 @pytest.mark.parametrize(

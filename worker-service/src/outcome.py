@@ -73,7 +73,7 @@ def describe(error: BaseException) -> str:
     try:
         text = str(error)
         return f"{type(error).__name__}: {text}" if text else type(error).__name__
-    except Exception:  # noqa: BLE001 - whatever it is, the handler's failure is what counts
+    except BaseException:  # noqa: BLE001 - whatever it is, the handler's failure is what counts
         return f"{type(error).__name__}, whose text cannot be read"
 
 

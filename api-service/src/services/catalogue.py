@@ -13,8 +13,8 @@ from sqlalchemy import select
 from src.contract import DEFAULT_TYPE
 from src.db.database import Database
 from src.models.tables import TaskType
-from src.services.errors import PayloadInvalid, SubmissionInvalid, TypeUnknown
-from src.services.payloads import complaints, make_validator
+from src.services.errors import Complaint, PayloadInvalid, SubmissionInvalid, TypeUnknown
+from src.services.payloads import complaints, is_recursive, make_validator
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +84,8 @@ def _fits(types: _Types, type_: str, payload: dict[str, Any]) -> bool:
 
 def _fault(types: _Types, type_: str, payload: dict[str, Any]) -> SubmissionInvalid:
     known = types.get(type_)
+    if known and known.validator and is_recursive(known.schema):
+        return PayloadInvalid([Complaint("metadata", "does not fit the JSON Schema of its type")])
     if known and known.validator:
         return PayloadInvalid(complaints(known.validator, payload))
     names = sorted({DEFAULT_TYPE, *types})

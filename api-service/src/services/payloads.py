@@ -37,6 +37,28 @@ def make_validator(schema: dict[str, Any]) -> Validator:
     )
 
 
+def is_recursive(schema: Any) -> bool:
+    """Tell whether a schema leads back to itself.
+
+    Then the errors of nested choices multiply with every level of the payload: some hundred bytes
+    cost seconds and gigabytes. Whether it fits at all is told at once also there.
+    """
+    parts = schema.get("$defs", {}).items()
+    inside = {f"#/$defs/{name}": _references(part) for name, part in parts}
+    reached = {name: set(names) for name, names in inside.items()}
+    for _ in inside:
+        for names in reached.values():
+            names.update(*(inside.get(name, ()) for name in list(names)))
+    return "#" in _references(schema) or any(name in names for name, names in reached.items())
+
+
+def _references(part: Any) -> set[str]:
+    if isinstance(part, dict):
+        here = {part["$ref"]} if isinstance(part.get("$ref"), str) else set()
+        return here.union(*map(_references, part.values()))
+    return set().union(*map(_references, part)) if isinstance(part, list) else set()
+
+
 def complaints(validator: Validator, payload: dict[str, Any]) -> list[Complaint]:
     """Name each place where a payload does not fit, which it must not; of a large one the first."""
     errors: Iterable[ValidationError]

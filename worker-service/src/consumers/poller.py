@@ -10,6 +10,7 @@ from src.store.tasks import TaskStore
 #: How many times as long as a poll took is waited before the next one. Tasks of types that are not
 #: served here, waiting by the ten thousands, make it slow: then it is not to fill the database.
 REST = 10
+MOST_REST_SECONDS = 1.0
 
 
 class Poller:
@@ -49,5 +50,7 @@ class Poller:
         )
         again = self._hastened or (len(attempts) == limit and not self._waiting())
         took = time.monotonic() - began
-        self._due = time.monotonic() + (0 if again else max(self._period, REST * took))
+        self._due = time.monotonic() + (
+            0 if again else max(self._period, min(REST * took, MOST_REST_SECONDS))
+        )
         return [Claimed(attempt) for attempt in attempts]

@@ -71,9 +71,9 @@ async def _wait_for(result: Awaitable[Any], context: Context) -> Any:
 
 
 def _success(result: Any) -> Outcome:
-    if isinstance(result, BaseModel):
-        result = result.model_dump(mode="json")
     try:
+        if isinstance(result, BaseModel):
+            result = result.model_dump(mode="json")
         size = len(json.dumps(result, allow_nan=False, ensure_ascii=False).encode())
         _check(result, MAX_RESULT_DEPTH)
     except (TypeError, ValueError, RecursionError) as error:

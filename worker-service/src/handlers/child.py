@@ -39,10 +39,15 @@ def main(answer_to: int) -> None:
     # What the handler starts must not keep the pipe open.
     os.set_inheritable(answer_to, False)
     set_up_logging(request["log_format"], request["log_level"])
-    answers = _Answers(answer_to)
+    answers, ours = _Answers(answer_to), os.getpid()
     outcome = _run(request, answers.report)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    if os.getpid() != ours:
+        # A fork of the handler's that came back: the answer is its parent's.
+        os._exit(0)
+    # The handler may have closed them.
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
     answers.end(outcome)
     # Threads of the handler's must not keep it.
     os._exit(0)
@@ -142,5 +147,12 @@ def _leave_signals_to_the_worker() -> None:
     """
     for number in SIGNALS:
         signal.signal(number, lambda _number, _frame: None)
+    # But a fork keeps them, and a pool ends its processes with SIGTERM.
+    os.register_at_fork(after_in_child=_heed_signals)
     # The worker started us with them held back.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _heed_signals() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)

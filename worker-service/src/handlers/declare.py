@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, RootModel
 
 from src.handlers.context import Context
+from src.outcome import clip
 
 #: Where the decorator leaves what it was told. A mark on the function and no list of all
 #: handlers: a module that is imported for another reason serves nothing.
 MARK = "__task_handler__"
 
+#: Characters kept of a description.
+DESCRIPTION_CHARACTERS = 1_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -90,12 +93,12 @@ def handler(
 
     def mark(function: F) -> F:
         _check_function(name, function, process)
-        doc = inspect.getdoc(function)
+        first = (inspect.getdoc(function) or "").partition("\n\n")[0]
         declared = Handler(
             name,
             function,
             payload,
-            doc.partition("\n\n")[0].replace("\n", " ") if doc else None,
+            clip(first.replace("\n", " "), DESCRIPTION_CHARACTERS) or None,
             max_attempts,
             timeout_seconds,
             steps,
