@@ -79,7 +79,8 @@ def test_a_task_that_is_over_cannot_be_cancelled(
     response = client.post(f"{path}/cancel")
 
     assert response.status_code == 409
-    assert response.json()["detail"] == f"The task is {status} already, and that stays."
+    detail = f"There is nothing to cancel: the task is {status} already."
+    assert response.json()["detail"] == detail
     assert response.json()["instance"] == f"{path}/cancel"
     assert client.get(path).json()["status"] == status
     assert not flag(app, path)

@@ -173,9 +173,9 @@ def test_a_payload_for_a_schema_that_leads_back_to_itself_is_judged_at_once(
     for _ in range(18):
         payload = {"left": payload}
 
-    assert refusal(submit(type="zigzag", metadata=payload)) == [
-        {"field": "metadata", "message": "does not fit the JSON Schema of its type"}
-    ]
+    [error] = refusal(submit(type="zigzag", metadata=payload))
+    assert error["field"] == "metadata"
+    assert error["message"].startswith("does not fit the JSON Schema of its type")
 
 
 @pytest.mark.parametrize(

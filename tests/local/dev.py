@@ -16,6 +16,7 @@ from tests.local.database import DatabaseServer
 from tests.local.servers import Server, ServerError, is_free
 from tests.local.services import ROOT, LocalStack
 
+#: Where ``start`` keeps its data; the variable is for the tests.
 DATA = Path(os.environ.get("DATA_FOLDER", ROOT / ".data"))
 #: A worker that ends sooner than this after its start will do so again.
 RESTART_SECONDS = 5.0

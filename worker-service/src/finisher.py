@@ -62,13 +62,20 @@ class Finisher:
         Raises:
             SQLAlchemyError: the database is away. What it refuses is left, to be given back.
         """
-        for done in list(self._waiting.values()):
-            try:
-                self._commit([done], store)
-            except Exception as error:
-                if not is_refusal(error):
-                    raise
-                log.exception("outcome cannot be written", **_names(done))
+        if waiting := list(self._waiting.values()):
+            self._flush(waiting, store)
+
+    def _flush(self, batch: Sequence[Finished], store: TaskStore) -> None:
+        try:
+            self._commit(batch, store)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            if len(batch) > 1:
+                for done in batch:
+                    self._flush([done], store)
+            else:
+                log.exception("outcome cannot be written", **_names(batch[0]))
 
     def _run(self) -> None:
         while True:

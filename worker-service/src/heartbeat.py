@@ -101,10 +101,10 @@ class Heartbeat:
         if not self._registered:
             self._register()
         beat = self._leases.beat(self._lease.worker_id, self._executor.load())
-        if beat is None and self._stop.is_set():
-            # The sign-off was faster: no new row for one who leaves.
-            return None
         if beat is None:
+            if self._stop.is_set():
+                # The sign-off was faster: no new row for one who leaves.
+                return None
             log.warning("taken for dead, starting over", worker_id=self._lease.worker_id)
             self._registered = False
             # Others run these tasks by now: whatever came of them here would be refused.

@@ -244,7 +244,9 @@ def test_what_waits_for_the_database_can_be_written_by_another_way() -> None:
 
 
 def test_what_the_database_refuses_does_not_keep_the_rest_from_being_written() -> None:
-    refusing = Journal(DataError("UPDATE", {}, Exception(1406, "Data too long")))
+    refusal = DataError("UPDATE", {}, Exception(1406, "Data too long"))
+    # Of both together, then of the first alone.
+    refusing = Journal(refusal, refusal)
     finisher = Finisher(
         refusing,  # type: ignore[arg-type]
         {"simulate": POLICY},

@@ -11,7 +11,7 @@ _DETAILS = {
     400: "The request is not valid. title: must not be blank",
     404: "No task has this id; it was deleted or never stored.",
     408: "The body did not arrive within 10 s.",
-    409: "The task is COMPLETED already, and that stays.",
+    409: "There is nothing to cancel: the task is COMPLETED already.",
     413: "The body is larger than 1048576 bytes (MAX_BODY_BYTES); send less.",
     415: "Send the body as JSON, with the header 'Content-Type: application/json'.",
     500: "Something broke on our side; the log has it under this request_id. Try again later.",

@@ -90,7 +90,7 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(TaskFinal)
     async def task_final(request: Request, error: TaskFinal) -> Response:
-        detail = f"The task is {error.status} already, and that stays."
+        detail = f"There is nothing to cancel: the task is {error.status} already."
         return answer(request, Problem(409, detail))
 
     @app.exception_handler(SubmissionInvalid)

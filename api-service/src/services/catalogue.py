@@ -22,6 +22,10 @@ log = structlog.get_logger(__name__)
 #: a fresh look, so a type that was just added is known at once.
 TRUST_SECONDS = 10.0
 
+_MISFIT = Complaint(
+    "metadata", "does not fit the JSON Schema of its type; compare it with the handler's model"
+)
+
 
 @dataclass(frozen=True)
 class _Known:
@@ -29,6 +33,8 @@ class _Known:
 
     schema: Any
     validator: Validator | None
+    #: Whether the places where a payload does not fit can be named in bounded time.
+    is_explained: bool
 
 
 _Types = Mapping[str, _Known]
@@ -70,7 +76,7 @@ class Catalogue:
         types = {
             name: before[name]
             if name in before and before[name].schema == schema
-            else _Known(schema, _validator(name, schema))
+            else _know(name, schema)
             for name, schema in rows
         }
         self._types, self._read_at = types, began
@@ -84,20 +90,21 @@ def _fits(types: _Types, type_: str, payload: dict[str, Any]) -> bool:
 
 def _fault(types: _Types, type_: str, payload: dict[str, Any]) -> SubmissionInvalid:
     known = types.get(type_)
-    if known and known.validator and is_recursive(known.schema):
-        return PayloadInvalid([Complaint("metadata", "does not fit the JSON Schema of its type")])
     if known and known.validator:
-        return PayloadInvalid(complaints(known.validator, payload))
+        return PayloadInvalid(
+            complaints(known.validator, payload) if known.is_explained else [_MISFIT]
+        )
     names = sorted({DEFAULT_TYPE, *types})
     near = difflib.get_close_matches(type_, names, n=1)
     return TypeUnknown(names, near[0] if near else None)
 
 
-def _validator(type_: str, schema: Any) -> Validator | None:
-    """Return what to hold payloads against; None where the worker alone is to judge."""
+def _know(type_: str, schema: Any) -> _Known:
+    """Compile a type's schema; without a validator the worker alone is to judge."""
     try:
-        return make_validator(schema) if schema else None
+        validator = make_validator(schema) if schema else None
     except ValueError as error:
         reason = str(error).partition("\n")[0]
         log.warning("schema cannot be used, the worker judges", type=type_, reason=reason)
-        return None
+        validator = None
+    return _Known(schema, validator, validator is not None and not is_recursive(schema))

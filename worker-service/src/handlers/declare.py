@@ -97,12 +97,12 @@ def handler(
         declared = Handler(
             name,
             function,
-            payload,
-            clip(first.replace("\n", " "), DESCRIPTION_CHARACTERS) or None,
-            max_attempts,
-            timeout_seconds,
-            steps,
-            process,
+            payload=payload,
+            description=clip(first.replace("\n", " "), DESCRIPTION_CHARACTERS) or None,
+            max_attempts=max_attempts,
+            timeout_seconds=timeout_seconds,
+            backoff=steps,
+            process=process,
         )
         # Here and not later, so that a model whose schema is no JSON is told with its line.
         json.dumps(declared.entry(), allow_nan=False)

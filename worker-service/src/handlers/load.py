@@ -51,7 +51,9 @@ def _import(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise _unusable(
-                name, "no such module; it must lie in a folder of the worker's or of PYTHONPATH"
+                name,
+                "no such module; put FILE.py into handlers/ and name it handlers.FILE, "
+                "or use PYTHONPATH",
             ) from error
         raise _unusable(name, _in_a_line(error)) from error
     except BaseException as error:

@@ -15,7 +15,7 @@ from src.store.dialect import delete_by_id, now
 from src.store.settle import lock_tasks, settle
 from src.store.tables import TASKS, WORKERS
 
-NOTHING: Mapping[Fence, Progress] = {}
+_NO_PROGRESS: Mapping[Fence, Progress] = {}
 
 _PROGRESS = (
     update(TASKS)
@@ -122,7 +122,7 @@ class TaskStore:
         return attempts
 
     def finish(
-        self, decisions: Mapping[Fence, Decision], progress: Mapping[Fence, Progress] = NOTHING
+        self, decisions: Mapping[Fence, Decision], progress: Mapping[Fence, Progress] = _NO_PROGRESS
     ) -> dict[Fence, Status]:
         """Write decisions; return the new status of those whose attempt was still current."""
         with self._engine.begin() as connection:
