@@ -38,7 +38,10 @@ CREATE TABLE IF NOT EXISTS tasks (
     traceparent      VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
     UNIQUE KEY tasks_idempotency_key (idempotency_key),
     KEY tasks_due (status, priority, run_at),
-    KEY tasks_changed (status, updated_at)
+    KEY tasks_changed (status, updated_at),
+    -- lists: each combination of these is a walk from the newest id (a UUIDv7) backwards
+    KEY tasks_listed (status, priority, id),
+    KEY tasks_typed (type, status, priority, id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 
 -- A row: this task's message is still to be sent, once due_at (= tasks.run_at) has come.
@@ -69,6 +72,8 @@ CREATE TABLE IF NOT EXISTS workers (
     pid         INT NOT NULL,
     started     DATETIME(3) NOT NULL,
     beat        BIGINT NOT NULL DEFAULT 0,
+    beat_at     DATETIME(3) NOT NULL,               -- for people: nobody is buried by it
+    lease_seconds DOUBLE NOT NULL,
     concurrency INT NOT NULL,
     busy        INT NOT NULL DEFAULT 0,
     processed   BIGINT NOT NULL DEFAULT 0,          -- attempts that ended, well or not
@@ -85,3 +90,12 @@ CREATE TABLE IF NOT EXISTS task_types (
     timeout_seconds INT NULL,
     updated_at      DATETIME(3) NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+
+-- How many tasks came and ended in a minute. Written when statistics are asked for.
+CREATE TABLE IF NOT EXISTS task_minutes (
+    minute    DATETIME(3) NOT NULL PRIMARY KEY,     -- its beginning
+    submitted INT NOT NULL,
+    completed INT NOT NULL,
+    failed    INT NOT NULL,
+    cancelled INT NOT NULL
+) ENGINE = InnoDB;

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
-from src.api import health, openapi, tasks
+from src.api import actions, events, health, openapi, overview, tasks
 from src.api.middleware import BodyLimit, InFlightLimit, RequestContext
 from src.api.problems import handle_problems
 from src.config import Settings, SettingsError, load_settings
@@ -53,7 +53,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version="0.1.0",
         description="Post a task, get `202`; it is run, whatever dies. Errors are RFC 9457.",
         openapi_tags=[
-            {"name": "tasks", "description": "Submit tasks and follow them"},
+            {"name": "tasks", "description": "Submit tasks and look them up"},
+            {"name": "actions", "description": "Cancel, repeat and delete tasks"},
+            {"name": "overview", "description": "See the whole, and why a task is not finished"},
+            {"name": "events", "description": "Follow changes as they happen"},
             {"name": "health", "description": "For probes"},
         ],
         redoc_url=None,
@@ -68,8 +71,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=checked.max_body_bytes)
     app.add_middleware(RequestContext)
     handle_problems(app)
-    app.include_router(tasks.router)
-    app.include_router(health.router)
+    for module in (tasks, actions, overview, events, health):
+        app.include_router(module.router)
 
     @app.get("/", include_in_schema=False)
     async def index() -> RedirectResponse:

@@ -103,6 +103,7 @@ class Worker:
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "concurrency": settings.worker_concurrency,
+                "lease_seconds": settings.lease_seconds,
                 "types": self._types,
             },
             catalogue=[handlers[name].entry() for name in self._types],

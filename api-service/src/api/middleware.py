@@ -133,10 +133,20 @@ class InFlightLimit:
             await answer(Request(scope), problem)(scope, receive, send)
             return
         self._in_flight += 1
+        left = False
+
+        def give_way() -> None:
+            """Leave the place to others, for who goes on to wait."""
+            nonlocal left
+            if not left:
+                left = True
+                self._in_flight -= 1
+
+        scope.setdefault("state", {})["give_way"] = give_way
         try:
             await self._app(scope, receive, send)
         finally:
-            self._in_flight -= 1
+            give_way()
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -13,6 +13,8 @@ _DETAILS = {
     408: "The body did not arrive within 10 s.",
     409: "There is nothing to cancel: the task is COMPLETED already.",
     413: "The body is larger than 1048576 bytes (MAX_BODY_BYTES); send less.",
+    422: "This Idempotency-Key belongs to an earlier request with another body; "
+    "use a new key for a new task.",
     415: "Send the body as JSON, with the header 'Content-Type: application/json'.",
     500: "Something broke on our side; the log has it under this request_id. Try again later.",
     503: "The database is away; send the same request again.",
@@ -23,7 +25,38 @@ _ASK_AGAIN = {
     "description": "Seconds after which it is worth asking how far it is",
     "example": 1,
 }
-TASK_HEADERS: dict[str, Any] = {"headers": {"Retry-After": _ASK_AGAIN}}
+_TAG = {
+    "schema": {"type": "string"},
+    "description": "Of this body; send it as `If-None-Match`",
+    "example": '"5d41402abc4b2a76b9719d911017c592"',
+}
+_APPLIED = {
+    "schema": {"type": "string"},
+    "description": "The preference that was heeded",
+    "example": "wait=10",
+}
+TASK_HEADERS: dict[str, Any] = {"headers": {"ETag": _TAG, "Retry-After": _ASK_AGAIN}}
+WAITED_HEADERS: dict[str, Any] = {
+    "headers": {**TASK_HEADERS["headers"], "Preference-Applied": _APPLIED}
+}
+LIST_HEADERS: dict[str, Any] = {
+    "headers": {
+        "Link": {
+            "schema": {"type": "string"},
+            "description": "The next page, while there is one",
+            "example": '</api/tasks?limit=50&cursor=MDE5…>; rel="next"',
+        }
+    }
+}
+EVENTS: dict[str, Any] = {
+    "description": "A stream that stays open, with a comment at least every 15 s",
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string"},
+            "example": 'event: task\ndata: {"task_id": "…", "status": "PROCESSING"}\nid: 17\n\n',
+        }
+    },
+}
 SUBMITTED_HEADERS: dict[str, Any] = {
     "headers": {
         "Location": {
@@ -32,6 +65,11 @@ SUBMITTED_HEADERS: dict[str, Any] = {
             "example": f"/api/tasks/{TASK_ID}",
         },
         "Retry-After": _ASK_AGAIN,
+        "Idempotency-Replayed": {
+            "schema": {"type": "string", "enum": ["true"]},
+            "description": "The answer is that of an earlier request with this key",
+        },
+        "Preference-Applied": _APPLIED,
     }
 }
 
@@ -74,7 +112,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
         schema = FastAPI.openapi(app)
         for path in schema["paths"].values():
             for operation in path.values():
-                operation["responses"].pop("422", None)
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
         components = schema["components"]["schemas"]
         components.pop("HTTPValidationError", None)
         components.pop("ValidationError", None)

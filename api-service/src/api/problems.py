@@ -4,23 +4,34 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from src.api.schemas import SubmitTask
 from src.db.database import DatabaseUnavailable, SchemaMismatch
-from src.services.errors import SubmissionInvalid, TaskFinal, TaskNotFound
+from src.services.errors import KeyReused, SubmissionInvalid, TaskNotFound, TransitionRefused
+from src.services.transitions import Action
 
 log = structlog.get_logger(__name__)
 
 #: Seconds after which a client may try again when the database was away.
 RETRY_AFTER_SECONDS = 2
+
+
+_REFUSALS = {
+    Action.CANCEL: "There is nothing to cancel: the task is {status} already.",
+    Action.RETRY: (
+        "Only what is FAILED or CANCELLED is run again: the task is {status}. "
+        "Submit a new one instead."
+    ),
+    Action.DELETE: "The task runs; cancel it first, then delete it: it is {status}.",
+}
 
 
 class Problem(Exception):
@@ -88,15 +99,26 @@ def handle_problems(app: FastAPI) -> None:
     async def task_not_found(request: Request, _error: TaskNotFound) -> Response:
         return answer(request, Problem(404, "No task has this id; it was deleted or never stored."))
 
-    @app.exception_handler(TaskFinal)
-    async def task_final(request: Request, error: TaskFinal) -> Response:
-        detail = f"There is nothing to cancel: the task is {error.status} already."
+    @app.exception_handler(TransitionRefused)
+    async def transition_refused(request: Request, error: TransitionRefused) -> Response:
+        detail = _REFUSALS[Action(error.action)].format(status=error.status)
         return answer(request, Problem(409, detail))
+
+    @app.exception_handler(KeyReused)
+    async def key_reused(request: Request, _error: KeyReused) -> Response:
+        return answer(
+            request,
+            Problem(
+                422,
+                "This Idempotency-Key belongs to an earlier request with another body; "
+                "use a new key for a new task.",
+            ),
+        )
 
     @app.exception_handler(SubmissionInvalid)
     async def submission_invalid(request: Request, error: SubmissionInvalid) -> Response:
         found = [{"field": c.field, "message": c.message} for c in error.complaints]
-        return answer(request, _refused(found))
+        return answer(request, refused(found))
 
     @app.exception_handler(DatabaseUnavailable)
     async def database_unavailable(request: Request, error: DatabaseUnavailable) -> Response:
@@ -119,7 +141,7 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return answer(request, _invalid(error.errors(), list(SubmitTask.model_fields)))
+        return answer(request, refused([_entry(found, request) for found in error.errors()]))
 
 
 def _from_framework(request: Request, error: HTTPException) -> Problem:
@@ -139,18 +161,15 @@ def _from_framework(request: Request, error: HTTPException) -> Problem:
     return Problem(error.status_code, detail, errors=errors, headers=headers)
 
 
-def _invalid(found: Sequence[Any], known: Sequence[str]) -> Problem:
-    return _refused([_entry(error, known) for error in found])
-
-
-def _refused(errors: Sequence[Mapping[str, str]]) -> Problem:
+def refused(errors: Sequence[Mapping[str, str]]) -> Problem:
+    """Make a 400 of what is wrong: of each its ``field`` and a ``message``."""
     first = errors[0]
     where = f"{first['field']}: " if first["field"] else ""
     more = f" ({len(errors) - 1} more in errors)" if len(errors) > 1 else ""
     return Problem(400, f"The request is not valid. {where}{first['message']}{more}", errors=errors)
 
 
-def _entry(error: Any, known: Sequence[str]) -> dict[str, str]:
+def _entry(error: Any, request: Request) -> dict[str, str]:
     """One error without the value that caused it."""
     place = [str(part)[:100] for part in error["loc"][1:]]
     kind = error["type"]
@@ -159,6 +178,7 @@ def _entry(error: Any, known: Sequence[str]) -> dict[str, str]:
         return {"field": "", "message": f"The body is not JSON: broken at character {at}."}
     message = error["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
+        known = known_fields(request.scope.get("route"), error["loc"])
         near = difflib.get_close_matches(place[-1], known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
         message = f"unknown field; {hint}"
@@ -170,4 +190,28 @@ def _entry(error: Any, known: Sequence[str]) -> dict[str, str]:
         message = "The body must be a JSON object."
     elif kind == "string_unicode":
         message = "must be valid Unicode; it holds a lone surrogate"
+    elif kind in ("timezone_aware", "datetime_from_date_parsing", "datetime_parsing"):
+        message = (
+            "must be a time as RFC 3339 has it, with a zone: 2026-01-23T04:17:34Z "
+            "(in a URL a + is written %2B)"
+        )
     return {"field": ".".join(place), "message": message}
+
+
+def known_fields(route: Any, place: Sequence[Any]) -> list[str]:
+    """Return the names that are known where a request has an unknown one."""
+    dependant = route.dependant
+    found = dependant.query_params if place[0] == "query" else dependant.body_params
+    model: Any = found[0].field_info.annotation if found else None
+    for part in place[1:-1]:
+        if isinstance(part, str) and model is not None:
+            model = _model_in(model.model_fields[part].annotation)
+    return list(model.model_fields) if model is not None else []
+
+
+def _model_in(annotation: Any) -> Any:
+    """Return the model in a ``list[Model]`` or ``Model | None``, or None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = (_model_in(argument) for argument in get_args(annotation))
+    return next((model for model in inner if model is not None), None)

@@ -1,31 +1,42 @@
-"""The bodies of requests and responses, as clients and Swagger UI see them."""
+"""The bodies of submissions and what they are answered with, as clients and Swagger UI see them."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
     JsonValue,
     StrictInt,
     StringConstraints,
+    model_validator,
 )
-from sqlalchemy import RowMapping
 
-from src.api.values import not_blank, storable_description, storable_object, storable_text
-from src.contract import DEFAULT_TYPE, PRIORITIES, Status
-from src.services.writer import Submission
-
-_PRIORITY_NAMES = {stored: name for name, stored in PRIORITIES.items()}
+from src.api.values import (
+    instant,
+    not_blank,
+    storable_description,
+    storable_object,
+    storable_text,
+)
+from src.contract import DEFAULT_TYPE
+from src.services.writer import Repeatable, Submission
 
 TASK_ID = "01931f6e-8a37-7c31-b1f5-3f0c2a9d7e10"
-_SUBMISSION: dict[str, JsonValue] = {
+SUBMISSION: dict[str, JsonValue] = {
     "title": "Monthly report",
     "description": "Collect the figures of October and send them round",
     "metadata": {"priority": "high", "simulate": {"seconds": 3}},
 }
+
+#: How far ahead a task may be scheduled.
+MAX_AHEAD = timedelta(days=366)
+MAX_BATCH = 1_000
 
 Title = Annotated[
     str,
@@ -40,12 +51,24 @@ Description = Annotated[
     AfterValidator(not_blank),
     AfterValidator(storable_description),
 ]
+TypeName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64),
+    AfterValidator(storable_text),
+]
+Priority = Literal["high", "normal", "low"]
+
+
+def _not_too_far(value: datetime) -> datetime:
+    if value - datetime.now(UTC) > MAX_AHEAD:
+        raise ValueError(f"must be at most {MAX_AHEAD.days} days ahead")
+    return value
 
 
 class SubmitTask(BaseModel):
     """A task to run."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_SUBMISSION]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [SUBMISSION]})
 
     title: Title = Field(description="What it is, in a line; not blank.")
     description: Description = Field(
@@ -60,22 +83,43 @@ class SubmitTask(BaseModel):
         ),
     )
 
-    type: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
+    type: TypeName | None = Field(
         default=None,
         description=(
             "Which handler runs it; `simulate` if absent. Another one must have been told of by a "
             "worker, and `metadata` must fit its JSON Schema."
         ),
     )
-    priority: Literal["high", "normal", "low"] | None = Field(
+    priority: Priority | None = Field(
         default=None, description="Goes before `metadata.priority`; `normal` if neither says."
     )
+    run_at: Annotated[AwareDatetime, AfterValidator(_not_too_far)] | None = Field(
+        default=None,
+        strict=False,
+        description=(
+            "Not before this time; RFC 3339 with a zone, at most 366 days ahead. A time that has "
+            "passed means now."
+        ),
+    )
+    delay_seconds: (
+        Annotated[
+            float,
+            Field(strict=True, ge=0, le=MAX_AHEAD.total_seconds(), allow_inf_nan=False),
+        ]
+        | None
+    ) = Field(default=None, description="Not before so many seconds from now; or `run_at`.")
     max_attempts: Annotated[StrictInt, Field(ge=1, le=1000)] | None = Field(
         default=None, description="Errors after which it is FAILED; else as its type says."
     )
     timeout_seconds: Annotated[StrictInt, Field(ge=1, le=604_800)] | None = Field(
         default=None, description="How long one attempt may take; else as its type says."
     )
+
+    @model_validator(mode="after")
+    def _one_time(self) -> Self:
+        if self.run_at is not None and self.delay_seconds is not None:
+            raise ValueError("give run_at or delay_seconds, not both")
+        return self
 
     def wish(self) -> Submission:
         return Submission(
@@ -84,9 +128,43 @@ class SubmitTask(BaseModel):
             details=self.metadata,
             type=self.type or DEFAULT_TYPE,
             priority=self.priority,
+            run_at=self.run_at and instant(self.run_at),
+            delay=(
+                None
+                if self.delay_seconds is None
+                else timedelta(milliseconds=round(self.delay_seconds * 1000))
+            ),
             max_attempts=self.max_attempts,
             timeout_seconds=self.timeout_seconds,
         )
+
+    def repeatable(self, key: str) -> Repeatable:
+        """Return how to know this submission again: an absent field and a null are the same."""
+        said = {name: value for name, value in self if value is not None}
+        written = json.dumps(said, sort_keys=True, default=datetime.isoformat)
+        return Repeatable(key, hashlib.sha256(written.encode()).hexdigest())
+
+
+class SubmitBatch(BaseModel):
+    """Tasks to store together, all or none."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "tasks": [
+                        {"title": "Page 1", "description": "Render it"},
+                        {"title": "Page 2", "description": "Render it", "priority": "low"},
+                    ]
+                }
+            ]
+        },
+    )
+
+    tasks: Annotated[list[SubmitTask], Field(min_length=1, max_length=MAX_BATCH)] = Field(
+        description=f"1 to {MAX_BATCH:,}, each as for a single submission"
+    )
 
 
 class TaskSubmitted(BaseModel):
@@ -102,98 +180,22 @@ class TaskSubmitted(BaseModel):
     message: str = "Task submitted successfully"
 
 
-class TaskView(BaseModel):
-    """A task as it stands."""
+class BatchSubmitted(BaseModel):
+    """The tasks are stored and will be run."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
                 {
-                    "task_id": TASK_ID,
-                    **_SUBMISSION,
-                    "status": "COMPLETED",
-                    "created_at": "2026-01-23T04:17:34",
-                    "updated_at": "2026-01-23T04:17:37",
-                    "completed_at": "2026-01-23T04:17:37",
-                    "type": "simulate",
-                    "priority": "high",
-                    "attempt": 1,
-                    "errors": 0,
-                    "crashes": 0,
-                    "max_attempts": None,
-                    "timeout_seconds": None,
-                    "run_at": "2026-01-23T04:17:34.120Z",
-                    "started_at": "2026-01-23T04:17:34.131Z",
-                    "duration_ms": 3004,
-                    "worker": "9a4c6a0e-6d0f-4c5a-8a39-2f1c6f5d7b11",
-                    "progress": 100,
-                    "progress_note": None,
-                    "result": {"slept_seconds": 3},
-                    "error": None,
+                    "task_ids": [TASK_ID, "01931f6e-8a38-7a02-9a6e-52d1f0c7b4a3"],
+                    "message": "2 tasks submitted successfully",
                 }
             ]
         }
     )
 
-    task_id: str
-    title: str
-    description: str
-    status: Status
-    metadata: dict[str, Any] | None
-    created_at: str = Field(description="UTC, to the second, without zone")
-    updated_at: str = Field(description="UTC, to the second, without zone")
-    completed_at: str | None = Field(description="When it became final; UTC, without zone")
-    type: str
-    priority: str
-    attempt: int = Field(description="Executions begun so far")
-    errors: int = Field(description="Attempts that ended with an error")
-    crashes: int = Field(description="Attempts whose worker was lost")
-    max_attempts: int | None = Field(description="null: as its type says, or MAX_ATTEMPTS")
-    timeout_seconds: int | None = Field(
-        description="Limit of one attempt; null: as its type says, or TASK_TIMEOUT_SECONDS"
-    )
-    run_at: str = Field(description="Not run before this; RFC 3339")
-    started_at: str | None = Field(
-        description="When the latest attempt began; null while the next one is waited for"
-    )
-    duration_ms: int | None = Field(description="How long the last attempt took, once it is final")
-    worker: str | None = Field(
-        description="Who runs it or ran it last; null while the next attempt is waited for"
-    )
-    progress: int | None = Field(description="0 to 100, as the handler says; null: it says nothing")
-    progress_note: str | None = Field(description="A line that the handler wrote about it")
-    result: Any | None = Field(description="What the handler returned")
-    error: str | None = Field(
-        description="Why the last attempt that ended did not succeed; null after a success"
-    )
-
-    @classmethod
-    def of(cls, row: RowMapping) -> "TaskView":
-        return cls(
-            task_id=row["id"],
-            title=row["title"],
-            description=row["description"],
-            status=row["status"],
-            metadata=row["metadata"],
-            created_at=_plain(row["created_at"]),
-            updated_at=_plain(row["updated_at"]),
-            completed_at=row["completed_at"] and _plain(row["completed_at"]),
-            type=row["type"],
-            priority=_PRIORITY_NAMES.get(row["priority"], str(row["priority"])),
-            attempt=row["attempt"],
-            errors=row["errors"],
-            crashes=row["crashes"],
-            max_attempts=row["max_attempts"],
-            timeout_seconds=row["timeout_seconds"],
-            run_at=_precise(row["run_at"]),
-            started_at=row["started_at"] and _precise(row["started_at"]),
-            duration_ms=_between(row["started_at"], row["completed_at"]),
-            worker=row["worker_id"],
-            progress=row["progress"],
-            progress_note=row["progress_note"],
-            result=row["result"],
-            error=row["error"],
-        )
+    task_ids: list[str] = Field(description="In the order of the request")
+    message: str
 
 
 class ProblemView(BaseModel):
@@ -230,15 +232,3 @@ class Health(BaseModel):
     status: str = Field(description="`ok`, or `degraded`: tasks are taken but start later")
     database: str
     broker: str = Field(description="`connected`, `connecting`, `away` or `none`")
-
-
-def _plain(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _precise(instant: datetime) -> str:
-    return instant.isoformat(timespec="milliseconds") + "Z"
-
-
-def _between(begin: datetime | None, end: datetime | None) -> int | None:
-    return None if begin is None or end is None else round((end - begin).total_seconds() * 1000)

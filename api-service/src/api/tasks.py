@@ -1,16 +1,27 @@
-"""Submitting a task, asking how far it is, cancelling it."""
+"""Submitting tasks, looking one up, listing them."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated, Any
 
-from src.api.deps import JsonBody, RuntimeDep, TaskId
-from src.api.openapi import SUBMITTED_HEADERS, TASK_HEADERS, problems
-from src.api.schemas import TASK_ID, SubmitTask, TaskSubmitted, TaskView
+from fastapi import APIRouter, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from src.api.answers import ASK_AGAIN_SECONDS, task_answer, written
+from src.api.deps import IdempotencyKey, JsonBody, RuntimeDep, TaskId
+from src.api.openapi import (
+    LIST_HEADERS,
+    SUBMITTED_HEADERS,
+    TASK_HEADERS,
+    WAITED_HEADERS,
+    problems,
+)
+from src.api.problems import refused
+from src.api.queries import ListQuery, decode_cursor, encode_cursor
+from src.api.schemas import TASK_ID, BatchSubmitted, SubmitBatch, SubmitTask, TaskSubmitted
+from src.api.views import AttemptList, TaskList, TaskView
+from src.api.waiting import WaitDep, until_final
 from src.contract import FINAL
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
-
-#: Seconds after which it is worth asking again how far a task is.
-ASK_AGAIN_SECONDS = "1"
 
 
 @router.post(
@@ -19,58 +30,120 @@ ASK_AGAIN_SECONDS = "1"
     operation_id="submitTask",
     summary="Submit a task",
     dependencies=[JsonBody],
+    response_model=TaskSubmitted,
     response_description="Stored: it will be run",
-    responses={202: SUBMITTED_HEADERS, **problems(400, 408, 413, 415, 500, 503)},
+    responses={
+        200: {
+            "model": TaskView,
+            "description": "It was waited for, and is final",
+            **WAITED_HEADERS,
+        },
+        202: SUBMITTED_HEADERS,
+        **problems(400, 408, 413, 415, 422, 500, 503),
+    },
 )
-def submit_task(task: SubmitTask, response: Response, runtime: RuntimeDep) -> TaskSubmitted:
+async def submit_task(
+    task: SubmitTask, key: IdempotencyKey, wait: WaitDep, request: Request, runtime: RuntimeDep
+) -> Response:
     """Store a task. Once you have the 202 it will be run, whatever dies."""
-    task_id = runtime.tasks.submit(task.wish())
-    response.headers["Location"] = f"/api/tasks/{task_id}"
-    response.headers["Retry-After"] = ASK_AGAIN_SECONDS
-    return TaskSubmitted(task_id=task_id)
+    replayed = False
+    if key is None:
+        task_id = await run_in_threadpool(runtime.tasks.submit, task.wish())
+    else:
+        task_id, replayed = await run_in_threadpool(
+            runtime.tasks.submit_once, task.wish(), task.repeatable(key)
+        )
+    headers = {"Location": f"/api/tasks/{task_id}"}
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
+    if wait.seconds:
+        row = await until_final(request, runtime, task_id, wait.seconds)
+        headers |= wait.applied()
+        if row is not None:
+            return task_answer(TaskView.of(row), headers=headers)
+    return written(
+        TaskSubmitted(task_id=task_id), 202, {**headers, "Retry-After": ASK_AGAIN_SECONDS}
+    )
+
+
+@router.post(
+    "/batch",
+    status_code=202,
+    operation_id="submitTasks",
+    summary="Submit many tasks, all or none",
+    dependencies=[JsonBody],
+    response_model=BatchSubmitted,
+    response_description="Stored: they will be run",
+    responses=problems(400, 408, 413, 415, 500, 503, path="/api/tasks/batch"),
+)
+async def submit_tasks(batch: SubmitBatch, key: IdempotencyKey, runtime: RuntimeDep) -> Response:
+    """Store up to 1,000 tasks in one transaction. If one of them is invalid none is stored."""
+    if key is not None:
+        message = "is for single submissions; send them one by one, or the batch without it"
+        raise refused([{"field": "Idempotency-Key", "message": message}])
+    task_ids = await run_in_threadpool(
+        runtime.tasks.submit_all, [task.wish() for task in batch.tasks]
+    )
+    plural = "" if len(task_ids) == 1 else "s"
+    message = f"{len(task_ids)} task{plural} submitted successfully"
+    return written(BatchSubmitted(task_ids=task_ids, message=message), 202)
+
+
+@router.get(
+    "",
+    operation_id="listTasks",
+    summary="List tasks, newest first",
+    response_model=TaskList,
+    response_description="A page; follow `next`, or the header `Link`",
+    responses={200: LIST_HEADERS, **problems(400, 500, 503)},
+)
+async def list_tasks(
+    query: Annotated[ListQuery, Query()], request: Request, runtime: RuntimeDep
+) -> Response:
+    """List tasks without their long fields. Filters can be combined."""
+    before = decode_cursor(query.cursor) if query.cursor else None
+    page = await run_in_threadpool(runtime.tasks.list, query.filter(), before, query.limit)
+    cursor = page.next_before and encode_cursor(page.next_before)
+    headers = {}
+    if cursor:
+        following = request.url.include_query_params(cursor=cursor)
+        headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
+    return written(TaskList.of(page, cursor), headers=headers)
 
 
 @router.get(
     "/{task_id}",
     operation_id="getTask",
-    summary="Get a task",
+    summary="Get a task, or wait for its end",
+    response_model=TaskView,
     response_description="The task; with Retry-After while it is not final",
-    responses={200: TASK_HEADERS, **problems(404, 500, 503, path=f"/api/tasks/{TASK_ID}")},
-)
-def get_task(
-    task_id: TaskId,
-    response: Response,
-    runtime: RuntimeDep,
-) -> TaskView:
-    """Tell how far a task is and what came of it."""
-    task = TaskView.of(runtime.tasks.get(task_id))
-    if task.status not in FINAL:
-        response.headers["Retry-After"] = ASK_AGAIN_SECONDS
-    return task
-
-
-@router.post(
-    "/{task_id}/cancel",
-    operation_id="cancelTask",
-    summary="Cancel a task",
-    response_description="The task is CANCELLED",
     responses={
-        202: {
-            "model": TaskView,
-            "description": "It runs: its worker is told to stop it, within seconds",
-            **TASK_HEADERS,
-        },
-        **problems(404, 409, 500, 503, path=f"/api/tasks/{TASK_ID}/cancel"),
+        200: WAITED_HEADERS,
+        304: {"description": "It is as `If-None-Match` says", **TASK_HEADERS},
+        **problems(400, 404, 500, 503, path=f"/api/tasks/{TASK_ID}"),
     },
 )
-def cancel_task(task_id: TaskId, response: Response, runtime: RuntimeDep) -> TaskView:
-    """Make sure that a task is not run, or not to its end.
+async def get_task(
+    task_id: TaskId, wait: WaitDep, request: Request, runtime: RuntimeDep
+) -> Response:
+    """Tell how far a task is and what came of it."""
+    row: Any = await run_in_threadpool(runtime.tasks.get, task_id)
+    headers = {}
+    if wait.seconds:
+        headers = wait.applied()
+        if row["status"] not in FINAL:
+            row = await until_final(request, runtime, task_id, wait.seconds)
+            row = row or await run_in_threadpool(runtime.tasks.get, task_id)
+    return task_answer(TaskView.of(row), headers=headers, request=request)
 
-    A task that waits is CANCELLED at once. One that runs becomes so within a heartbeat of its
-    worker, unless it is COMPLETED first. Asking again changes nothing.
-    """
-    task = TaskView.of(runtime.tasks.cancel(task_id))
-    if task.status not in FINAL:
-        response.status_code = 202
-        response.headers["Retry-After"] = ASK_AGAIN_SECONDS
-    return task
+
+@router.get(
+    "/{task_id}/attempts",
+    operation_id="listAttempts",
+    summary="List a task's attempts",
+    response_model=AttemptList,
+    responses=problems(404, 500, 503, path=f"/api/tasks/{TASK_ID}/attempts"),
+)
+async def list_attempts(task_id: TaskId, runtime: RuntimeDep) -> Response:
+    """Tell of every execution: who, when, and why it did not succeed."""
+    return written(AttemptList.of(await run_in_threadpool(runtime.tasks.ledger, task_id)))

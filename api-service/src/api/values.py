@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 #: Bytes of a TEXT column, which are not characters.
@@ -63,3 +64,19 @@ def _check(value: Any, levels: int) -> None:
             raise ValueError("numbers must be finite and within the range of a double")
         case int() if value not in _INTEGERS:
             raise ValueError("integers must fit into 64 bits; send larger ones as strings")
+
+
+def instant(value: datetime) -> datetime:
+    """Return a time with a zone as the tables keep it: UTC, without, to the millisecond."""
+    plain = value.astimezone(UTC).replace(tzinfo=None)
+    return plain.replace(microsecond=plain.microsecond // 1000 * 1000)
+
+
+def plain(value: datetime) -> str:
+    """Write a time of the user's columns: UTC to the second, without a zone."""
+    return value.strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def precise(value: datetime) -> str:
+    """Write a time of the columns that are ours: RFC 3339, UTC, with milliseconds."""
+    return value.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

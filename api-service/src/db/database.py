@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, inspect
@@ -15,6 +16,7 @@ from src.db.dialect import (
     is_collision,
     is_sqlite,
     make_engine,
+    seeing_one_moment,
     takes_writes,
 )
 from src.models.tables import Base
@@ -36,8 +38,15 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = make_engine(url)
         self._reader = self.engine.execution_options(reads_only=True)
+        self._snapshot = seeing_one_moment(self._reader)
         self._lock = threading.Lock()
         self._checked = False
+        self._is_connected = False
+        self._changed_at = datetime.now(UTC)
+
+    def since(self) -> datetime:
+        """Tell since when the database answers, or does not, by this machine's clock."""
+        return self._changed_at
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in one transaction; after a collision or a lost connection the whole again.
@@ -54,6 +63,10 @@ class Database:
         """Run ``work``, which only reads, likewise."""
         return self._run(self._reader, work)
 
+    def read_at_once(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work``, which only reads, so that all it reads is of one moment."""
+        return self._run(self._snapshot, work)
+
     def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         deadline = time.monotonic() + STATEMENT_SECONDS
         pause = 0.01
@@ -61,7 +74,9 @@ class Database:
             try:
                 self.check_schema()
                 with engine.begin() as connection:
-                    return work(connection)
+                    result = work(connection)
+                self._note(is_connected=True)
+                return result
             except PoolTimeout as error:
                 raise DatabaseUnavailable("no free connection") from error
             except DBAPIError as error:
@@ -69,9 +84,14 @@ class Database:
                     raise
                 again = error.connection_invalidated or is_collision(error)
                 if not again or time.monotonic() + pause > deadline:
+                    self._note(is_connected=False)
                     raise DatabaseUnavailable(str(error.orig)) from error
             time.sleep(pause)
             pause *= 2
+
+    def _note(self, *, is_connected: bool) -> None:
+        if is_connected is not self._is_connected:
+            self._is_connected, self._changed_at = is_connected, datetime.now(UTC)
 
     def check_schema(self) -> None:
         """Compare the tables with ours, once; on SQLite make them.
@@ -111,11 +131,14 @@ def _compare(connection: Connection) -> None:
             raise SchemaMismatch(
                 f"table {table.name!r} is missing in the database: apply db/init.sql to it"
             )
-        found = {column["name"] for column in inspector.get_columns(table.name)}
-        missing = [column.name for column in table.columns if column.name not in found]
+        columns = {column["name"] for column in inspector.get_columns(table.name)}
+        indexes = {index["name"] for index in inspector.get_indexes(table.name)}
+        missing = [f"column {c.name}" for c in table.columns if c.name not in columns]
+        # Statements name the indexes that they need, and fail without them.
+        missing += [f"index {i.name}" for i in table.indexes if i.name not in indexes]
         if missing:
             raise SchemaMismatch(
-                f"table {table.name!r} has no column {', '.join(missing)}: it is another schema; "
+                f"table {table.name!r} has no {', '.join(missing)}: it is another schema; "
                 "use an empty database (with Compose: docker compose down --volumes) "
                 "or bring it up to db/init.sql"
             )

@@ -73,6 +73,13 @@ def is_sqlite(engine: Engine) -> bool:
     return engine.dialect.name == "sqlite"
 
 
+def seeing_one_moment(engine: Engine) -> Engine:
+    """Return the engine such that all statements of a transaction see the same; SQLite's do."""
+    return (
+        engine if is_sqlite(engine) else engine.execution_options(isolation_level="REPEATABLE READ")
+    )
+
+
 def now(connection: Connection) -> datetime:
     """Ask the database for the time: UTC, to the millisecond, without zone as its columns are.
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Enum, Index, Integer, String, Text
+from sqlalchemy import JSON, DateTime, Enum, Float, Index, Integer, String, Text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -15,6 +15,7 @@ _KEY = String(255).with_variant(mysql.VARCHAR(255, charset="ascii", collation="a
 _INSTANT = DateTime().with_variant(mysql.DATETIME(fsp=3), "mysql")
 _STAMP = DateTime().with_variant(mysql.TIMESTAMP(fsp=3), "mysql")
 _SMALL = Integer().with_variant(mysql.TINYINT(), "mysql")
+_REAL = Float().with_variant(mysql.DOUBLE(), "mysql")
 _JSON = JSON(none_as_null=True)
 
 
@@ -59,6 +60,8 @@ class Task(Base):
     __table_args__ = (
         Index("tasks_due", "status", "priority", "run_at"),
         Index("tasks_changed", "status", "updated_at"),
+        Index("tasks_listed", "status", "priority", "id"),
+        Index("tasks_typed", "type", "status", "priority", "id"),
     )
 
 
@@ -103,6 +106,8 @@ class Worker(Base):
     beat: Mapped[int] = mapped_column(
         Integer().with_variant(mysql.BIGINT(), "mysql"), server_default="0"
     )
+    beat_at: Mapped[datetime] = mapped_column(_INSTANT)
+    lease_seconds: Mapped[float] = mapped_column(_REAL)
     concurrency: Mapped[int]
     busy: Mapped[int] = mapped_column(server_default="0")
     processed: Mapped[int] = mapped_column(
@@ -125,3 +130,15 @@ class TaskType(Base):
     max_attempts: Mapped[int | None]
     timeout_seconds: Mapped[int | None]
     updated_at: Mapped[datetime] = mapped_column(_INSTANT)
+
+
+class TaskMinute(Base):
+    """How many tasks came and ended in a minute."""
+
+    __tablename__ = "task_minutes"
+
+    minute: Mapped[datetime] = mapped_column(_INSTANT, primary_key=True)
+    submitted: Mapped[int]
+    completed: Mapped[int]
+    failed: Mapped[int]
+    cancelled: Mapped[int]

@@ -22,12 +22,17 @@ class TaskNotFound(ServiceError):
     """No task has this id."""
 
 
-class TaskFinal(ServiceError):
-    """The task is over in a way that the request cannot change."""
+class TransitionRefused(ServiceError):
+    """What was asked for leads nowhere from the task's status."""
 
-    def __init__(self, status: Status) -> None:
-        super().__init__(status)
+    def __init__(self, action: str, status: Status) -> None:
+        super().__init__(action, status)
+        self.action = action
         self.status = status
+
+
+class KeyReused(ServiceError):
+    """The idempotency key belongs to a submission that asked for something else."""
 
 
 class SubmissionInvalid(ServiceError):

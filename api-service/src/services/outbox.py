@@ -1,11 +1,12 @@
 """The statements of the relay: which messages are still to be sent, and which no longer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, or_, select, text
+from sqlalchemy.dialects import mysql
 
 from src.contract import Status
 from src.db.dialect import now
@@ -92,3 +93,11 @@ def delete_promises(connection: Connection, promises: Sequence[Promise | Message
         ),
         parameters,
     )
+
+
+def upsert_promises(connection: Connection, due: Mapping[str, datetime]) -> None:
+    """Promise deliveries anew: ``due`` at these times, and handed to a relay."""
+    rows = [{"task_id": task_id, "due_at": due[task_id], "handed": True} for task_id in sorted(due)]
+    statement = mysql.insert(Outbox)
+    new = {"due_at": statement.inserted.due_at, "handed": statement.inserted.handed}
+    connection.execute(statement.on_duplicate_key_update(new), rows)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 
 import structlog
@@ -46,6 +47,7 @@ class Relay:
         self._thread: threading.Thread | None = None
         self._buffer: deque[Message] = deque(maxlen=BUFFER)
         self._publisher: Publisher | None = None
+        self._changed_at = datetime.now(UTC)
         self._batch = 1
         self._failures = 0
         self._stop = threading.Event()
@@ -81,6 +83,10 @@ class Relay:
             return "connected"
         return "away" if self._failures else "connecting"
 
+    def since(self) -> datetime:
+        """Tell since when the broker is so, by this machine's clock."""
+        return self._changed_at
+
     def stop(self) -> None:
         """End the thread, in a moment that suffices for what it was handed last.
 
@@ -107,6 +113,7 @@ class Relay:
         """Connect, then publish and sweep until the broker fails."""
         publisher = Publisher(self._url, self._queue)
         self._publisher = publisher
+        self._changed_at = datetime.now(UTC)
         connected_at = time.monotonic()
         next_sweep = 0.0
         try:
@@ -166,6 +173,8 @@ class Relay:
     def _back_off(self, reason: str) -> None:
         pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
         self._failures += 1
+        if self._failures == 1:
+            self._changed_at = datetime.now(UTC)
         self._batch = 1
         self._buffer.clear()
         log.warning("relay paused, tasks wait in the outbox", reason=reason, seconds=pause)

@@ -1,13 +1,18 @@
 """What a running API holds: the database, the relay and the services on top of them."""
 
+from datetime import datetime
+
 import structlog
 
 from src.config import Settings
 from src.contract import task_queue
 from src.db.database import Database, DatabaseUnavailable
+from src.services.bulk import BulkService
 from src.services.catalogue import Catalogue
+from src.services.overview import Overview
 from src.services.relay import Relay
 from src.services.tasks import TaskService
+from src.services.watcher import Watcher
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +28,9 @@ class Runtime:
             else None
         )
         self.tasks = TaskService(self.database, Catalogue(self.database), self.relay)
+        self.bulk = BulkService(self.database, self.tasks, promise_delivery=self.relay is not None)
+        self.overview = Overview(self.database)
+        self.watcher = Watcher(self.database)
 
     def start(self) -> None:
         """Get ready before the first request, as far as the servers are there.
@@ -44,7 +52,12 @@ class Runtime:
         self.relay.start()
         return self.relay.state()
 
+    def broker_since(self) -> datetime | None:
+        """Since when the broker is as it is, by this process; None where there is none."""
+        return self.relay.since() if self.relay else None
+
     def close(self) -> None:
+        self.watcher.close()
         if self.relay:
             self.relay.stop()
         self.database.close()

@@ -1,46 +1,149 @@
 """What a client may do to a task that is there, as statements in the caller's transaction."""
 
-from sqlalchemy import Connection, RowMapping, select, update
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
 
-from src.contract import Status
+from sqlalchemy import Connection, RowMapping, bindparam, delete, select, update
+
+from src.contract import FINAL, Status
 from src.db.dialect import now
-from src.models.tables import Task
-from src.services.errors import TaskFinal, TaskNotFound
+from src.models.tables import Attempt, Task
+from src.services.errors import TaskNotFound, TransitionRefused
+from src.services.outbox import upsert_promises
 
 
-def find(connection: Connection, task_id: str, *, lock: bool = False) -> RowMapping:
-    """Return the task's row, perhaps under lock.
+class Action(StrEnum):
+    CANCEL = "cancel"
+    RETRY = "retry"
+    DELETE = "delete"
+
+
+#: The statuses from which an action leads somewhere.
+OPEN_TO: Mapping[Action, frozenset[Status]] = {
+    Action.CANCEL: frozenset(Status) - FINAL,
+    Action.RETRY: frozenset({Status.FAILED, Status.CANCELLED}),
+    Action.DELETE: frozenset(Status) - {Status.PROCESSING},
+}
+
+
+def find(connection: Connection, task_id: str) -> RowMapping:
+    """Return the task's row.
 
     Raises:
         TaskNotFound: no row has this id.
     """
-    query = select(*Task.__table__.columns).where(Task.id == task_id)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
+    row = connection.execute(_ROWS.where(Task.id == task_id)).mappings().first()
     if row is None:
         raise TaskNotFound
     return row
 
 
-def cancel_task(connection: Connection, task_id: str) -> RowMapping:
-    """Cancel a task that waits; leave a flag for the worker of one that runs.
+def find_all(
+    connection: Connection, task_ids: Collection[str], *, lock: bool
+) -> dict[str, RowMapping]:
+    """Return the rows of those tasks that are there; locks are taken in the order of their ids.
 
-    The outbox row stays: the relay drops promises of tasks that need no work, and nobody else
-    waits for such a row.
+    By primary key whatever the optimizer thinks: it scans a small table, and a scan waits for
+    the locks of strangers.
+    """
+    query = (
+        _ROWS.with_hint(Task, "FORCE INDEX (PRIMARY)", "mysql")
+        .where(Task.id.in_(sorted(task_ids)))
+        .order_by(Task.id)
+    )
+    if lock:
+        query = query.with_for_update()
+    return {row["id"]: row for row in connection.execute(query).mappings()}
+
+
+def act(
+    connection: Connection, action: Action, task_id: str, *, promise_delivery: bool
+) -> RowMapping:
+    """Do one thing to one task; return its row as it is then, or was before it was deleted.
+
+    To cancel again what is cancelled, or is being told to stop, changes nothing.
 
     Raises:
         TaskNotFound: no row has this id.
-        TaskFinal: it is COMPLETED or FAILED.
+        TransitionRefused: its status leads nowhere from there.
     """
-    task = find(connection, task_id, lock=True)
-    match Status(task["status"]):
-        case Status.PENDING:
-            instant = now(connection)
-            change = {"status": Status.CANCELLED, "completed_at": instant, "updated_at": instant}
-        case Status.PROCESSING if not task["cancel_requested"]:
-            change = {"cancel_requested": True, "updated_at": now(connection)}
-        case Status.PROCESSING | Status.CANCELLED:
-            return task
-        case final:
-            raise TaskFinal(final)
-    connection.execute(update(Task).where(Task.id == task_id).values(change))
-    return find(connection, task_id)
+    rows = find_all(connection, [task_id], lock=True)
+    if not rows:
+        raise TaskNotFound
+    row = rows[task_id]
+    if action is Action.CANCEL and (is_told(row) or row["status"] == Status.CANCELLED):
+        return row
+    if row["status"] not in OPEN_TO[action]:
+        raise TransitionRefused(action, Status(row["status"]))
+    apply(connection, action, rows, promise_delivery=promise_delivery)
+    return row if action is Action.DELETE else find(connection, task_id)
+
+
+def is_told(row: RowMapping) -> bool:
+    """Tell whether a worker is being told already to stop this."""
+    return bool(row["status"] == Status.PROCESSING and row["cancel_requested"])
+
+
+def apply(
+    connection: Connection,
+    action: Action,
+    rows: Mapping[str, RowMapping],
+    *,
+    promise_delivery: bool,
+) -> datetime:
+    """Do one thing to tasks that are locked and open to it; return when, by the database's clock.
+
+    Outbox rows are left where they are: the relay drops promises of tasks that need no work, and
+    nobody else waits for such a row. A retry writes its promise over what may be there.
+    """
+    instant = now(connection)
+    match action:
+        case Action.CANCEL:
+            waiting = [i for i, row in rows.items() if row["status"] == Status.PENDING]
+            _write(connection, waiting, _cancelled(instant))
+            running = [i for i, row in rows.items() if row["status"] == Status.PROCESSING]
+            _write(connection, running, {"cancel_requested": True, "updated_at": instant})
+        case Action.RETRY:
+            _write(connection, list(rows), _anew(instant))
+            if promise_delivery:
+                upsert_promises(connection, dict.fromkeys(rows, instant))
+        case Action.DELETE:
+            ids = [{"task": task_id} for task_id in rows]
+            connection.execute(delete(Task).where(Task.id == bindparam("task")), ids)
+            connection.execute(delete(Attempt).where(Attempt.task_id == bindparam("task")), ids)
+    return instant
+
+
+_ROWS = select(*Task.__table__.columns)
+
+
+def _write(connection: Connection, task_ids: Collection[str], change: Mapping[str, Any]) -> None:
+    """Change each by its key: one statement for all of them may scan a small table."""
+    if task_ids:
+        connection.execute(
+            update(Task).where(Task.id == bindparam("task")).values(change),
+            [{"task": task_id} for task_id in task_ids],
+        )
+
+
+def _cancelled(instant: datetime) -> dict[str, Any]:
+    return {"status": Status.CANCELLED, "completed_at": instant, "updated_at": instant}
+
+
+def _anew(instant: datetime) -> dict[str, Any]:
+    """A task as it was submitted; ``attempt`` stays, as the fence against what ran before."""
+    return {
+        "status": Status.PENDING,
+        "run_at": instant,
+        "updated_at": instant,
+        "errors": 0,
+        "crashes": 0,
+        "cancel_requested": False,
+        "completed_at": None,
+        "worker_id": None,
+        "started_at": None,
+        "progress": None,
+        "progress_note": None,
+    }

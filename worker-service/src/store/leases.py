@@ -39,13 +39,15 @@ class LeaseStore:
         self._use_outbox = use_outbox
 
     def register(self, worker_id: str, about: Mapping[str, Any]) -> None:
-        """Make this worker's row. ``about``: host, pid, concurrency, types."""
+        """Make this worker's row. ``about``: host, pid, concurrency, lease_seconds, types."""
         with self._engine.begin() as connection:
+            instant = now(connection)
             connection.execute(
                 insert(WORKERS).values(
                     id=worker_id,
-                    started=now(connection),
+                    started=instant,
                     beat=0,
+                    beat_at=instant,
                     busy=0,
                     processed=0,
                     failed=0,
@@ -68,11 +70,14 @@ class LeaseStore:
     def beat(self, worker_id: str, load: Load) -> Beat | None:
         """Give a sign of life; return None if nobody expects one any more."""
         with self._engine.begin() as connection:
+            # For people only: a clock that jumps must not bury anybody.
+            instant = now(connection)
             counted = connection.execute(
                 update(WORKERS)
                 .where(WORKERS.c.id == worker_id)
                 .values(
                     beat=WORKERS.c.beat + 1,
+                    beat_at=instant,
                     busy=load.busy,
                     processed=load.processed,
                     failed=load.failed,

@@ -1,0 +1,109 @@
+"""What a client may do to tasks that are there."""
+
+from fastapi import APIRouter, Response
+from starlette.concurrency import run_in_threadpool
+
+from src.api.answers import task_answer, written
+from src.api.deps import JsonBody, RuntimeDep, TaskId
+from src.api.openapi import SUBMITTED_HEADERS, TASK_HEADERS, problems
+from src.api.queries import BulkAction, BulkResult
+from src.api.schemas import TASK_ID
+from src.api.views import TaskView
+from src.contract import FINAL
+from src.services.bulk import Tally
+from src.services.transitions import Action
+
+router = APIRouter(prefix="/api/tasks", tags=["actions"])
+
+
+@router.post(
+    "/{task_id}/cancel",
+    operation_id="cancelTask",
+    summary="Cancel a task",
+    response_model=TaskView,
+    response_description="The task is CANCELLED",
+    responses={
+        200: TASK_HEADERS,
+        202: {
+            "model": TaskView,
+            "description": "It runs: its worker is told to stop it, within seconds",
+            **TASK_HEADERS,
+        },
+        **problems(404, 409, 500, 503, path=f"/api/tasks/{TASK_ID}/cancel"),
+    },
+)
+async def cancel_task(task_id: TaskId, runtime: RuntimeDep) -> Response:
+    """Make sure that a task is not run, or not to its end.
+
+    A task that waits is CANCELLED at once. One that runs becomes so within a heartbeat of its
+    worker, unless it is COMPLETED first. Asking again changes nothing.
+    """
+    task = TaskView.of(await run_in_threadpool(runtime.tasks.act, Action.CANCEL, task_id))
+    return task_answer(task, 200 if task.status in FINAL else 202)
+
+
+@router.post(
+    "/{task_id}/retry",
+    status_code=202,
+    operation_id="retryTask",
+    summary="Run a task again",
+    response_model=TaskView,
+    response_description="It is PENDING, and due",
+    responses={
+        202: SUBMITTED_HEADERS,
+        **problems(404, 409, 500, 503, path=f"/api/tasks/{TASK_ID}/retry"),
+    },
+)
+async def retry_task(task_id: TaskId, runtime: RuntimeDep) -> Response:
+    """Begin a FAILED or CANCELLED task anew: its errors and crashes are forgotten, `attempt` goes
+    on."""
+    task = TaskView.of(await run_in_threadpool(runtime.tasks.act, Action.RETRY, task_id))
+    return task_answer(task, 202, {"Location": f"/api/tasks/{task_id}"})
+
+
+@router.delete(
+    "/{task_id}",
+    status_code=204,
+    operation_id="deleteTask",
+    summary="Delete a task",
+    response_description="It is gone, with its attempts",
+    responses=problems(404, 409, 500, 503, path=f"/api/tasks/{TASK_ID}"),
+)
+async def delete_task(task_id: TaskId, runtime: RuntimeDep) -> Response:
+    """Delete a task that does not run, whether it has been run or not."""
+    await run_in_threadpool(runtime.tasks.act, Action.DELETE, task_id)
+    return Response(None, 204)
+
+
+@router.post(
+    "/actions",
+    operation_id="actOnTasks",
+    summary="Cancel, retry or delete many tasks",
+    dependencies=[JsonBody],
+    response_model=BulkResult,
+    response_description="How many it changed",
+    responses=problems(400, 408, 413, 415, 500, 503, path="/api/tasks/actions"),
+)
+async def act_on_tasks(wanted: BulkAction, runtime: RuntimeDep) -> Response:
+    """Act on the tasks that a filter leaves, or on those named, in batches of 200: each batch is
+    done as a whole, or not."""
+    return written(_result(wanted, await run_in_threadpool(_act, wanted, runtime)))
+
+
+def _act(wanted: BulkAction, runtime: RuntimeDep) -> Tally:
+    if wanted.task_ids is not None:
+        return runtime.bulk.act_on(wanted.action, wanted.task_ids, dry_run=wanted.dry_run)
+    assert wanted.filter  # noqa: S101 - one of them is there
+    return runtime.bulk.act_where(wanted.action, wanted.filter.filter(), dry_run=wanted.dry_run)
+
+
+def _result(wanted: BulkAction, tally: Tally) -> BulkResult:
+    return BulkResult.model_validate(
+        {
+            "action": wanted.action,
+            "dry_run": wanted.dry_run,
+            "count": tally.changed,
+            "skipped": {reason: count for reason, count in tally.skipped.items() if count},
+            "more": tally.more,
+        }
+    )

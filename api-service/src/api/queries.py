@@ -1,0 +1,181 @@
+"""What is asked for of many tasks: filters, pages, and one action on all of them."""
+
+import base64
+import binascii
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from src.api.schemas import TASK_ID, Priority, TypeName
+from src.api.values import instant, not_blank, storable_text
+from src.contract import PRIORITIES, Status, parse_task_id
+from src.services.listing import Filter
+from src.services.transitions import Action
+
+MAX_LIMIT = 200
+MAX_IDS = 1_000
+MAX_TYPES = 10
+MAX_WORDS = 10
+
+_Words = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255),
+    AfterValidator(storable_text),
+    AfterValidator(not_blank),
+]
+
+
+def _few_words(value: str) -> str:
+    if len(value.split()) > MAX_WORDS:
+        raise ValueError(f"must have at most {MAX_WORDS} words")
+    return value
+
+
+def _task_id(value: str) -> str:
+    known_form = parse_task_id(value)
+    if known_form is None:
+        raise ValueError("must be a task's id, as the submission returned it")
+    return known_form
+
+
+def decode_cursor(value: str) -> str:
+    """Return the id behind which a page begins, or raise ValueError."""
+    try:
+        task_id = parse_task_id(base64.b64decode(value, altchars=b"-_", validate=True).decode())
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        task_id = None
+    if task_id is None:
+        raise ValueError("must be the 'next' of an earlier page; leave it out to begin")
+    return task_id
+
+
+def encode_cursor(task_id: str) -> str:
+    return base64.urlsafe_b64encode(task_id.encode()).decode()
+
+
+def _cursor(value: str) -> str:
+    decode_cursor(value)
+    return value
+
+
+class TaskFilter(BaseModel):
+    """Which tasks; several fields must all fit, several values of one are alternatives."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: list[Status] = Field(default=[], max_length=5, description="Several may be named")
+    type: list[TypeName] = Field(
+        default=[], max_length=MAX_TYPES, description="Several may be named"
+    )
+    priority: list[Priority] = Field(default=[], max_length=3, description="Several may be named")
+    created_after: AwareDatetime | None = Field(
+        default=None, description="RFC 3339 with a zone; this moment included"
+    )
+    created_before: AwareDatetime | None = Field(
+        default=None, description="RFC 3339 with a zone; this moment excluded"
+    )
+    q: Annotated[_Words, AfterValidator(_few_words)] | None = Field(
+        default=None,
+        description=(
+            "A task's id, or words that its title holds, all of them. A page looks for words among "
+            "50,000 tasks that the other filters leave, and says so in `searched`."
+        ),
+    )
+
+    def filter(self) -> Filter:
+        return Filter(
+            statuses=tuple(sorted(set(self.status))),
+            types=tuple(sorted(set(self.type))),
+            priorities=tuple(sorted({PRIORITIES[name] for name in self.priority})),
+            created_after=self.created_after and instant(self.created_after),
+            created_before=self.created_before and instant(self.created_before),
+            words=(self.q or "").strip(),
+        )
+
+
+class ListQuery(TaskFilter):
+    """A page of tasks."""
+
+    limit: int = Field(default=50, ge=1, le=MAX_LIMIT, description="Tasks on a page")
+    cursor: Annotated[str, AfterValidator(_cursor)] | None = Field(
+        default=None, description="The `next` of the page before; with the same filters"
+    )
+
+
+class BulkAction(BaseModel):
+    """One action on many tasks, chosen by a filter or by their ids."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"action": "retry", "filter": {"status": ["FAILED"]}, "dry_run": True},
+                {"action": "cancel", "task_ids": [TASK_ID]},
+            ]
+        },
+    )
+
+    action: Action = Field(
+        description=(
+            "`cancel` what waits or runs, `retry` what is FAILED or CANCELLED, `delete` what does "
+            "not run"
+        )
+    )
+    filter: TaskFilter | None = Field(
+        default=None, description="As for the list; must name something. Or `task_ids`."
+    )
+    task_ids: (
+        Annotated[
+            list[Annotated[str, AfterValidator(_task_id)]],
+            Field(min_length=1, max_length=MAX_IDS),
+        ]
+        | None
+    ) = Field(default=None, description=f"1 to {MAX_IDS:,} ids. Or `filter`.")
+    dry_run: bool = Field(default=False, strict=True, description="Only count")
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Self:
+        if (self.filter is None) == (self.task_ids is None):
+            raise ValueError("give filter or task_ids, one of them")
+        if self.filter is not None and self.filter.filter() == Filter():
+            raise ValueError("the filter must name something; for all tasks name every status")
+        return self
+
+
+class BulkResult(BaseModel):
+    """What came of it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "action": "retry",
+                    "dry_run": False,
+                    "count": 3,
+                    "skipped": {"COMPLETED": 1, "unknown": 1},
+                    "more": False,
+                }
+            ]
+        }
+    )
+
+    action: Action
+    dry_run: bool
+    count: int = Field(description="Tasks that it changed, or with `dry_run` would have")
+    skipped: dict[Status | Literal["told", "unknown"], int] = Field(
+        description=(
+            "Others that it looked at, by reason: their status; `told`: a running one is being "
+            "cancelled already; `unknown`: there is no such task"
+        )
+    )
+    more: bool = Field(
+        description="There are more: one request acts on at most 10,000, for 5 s. Send it again."
+    )
