@@ -44,7 +44,7 @@ LIST_HEADERS: dict[str, Any] = {
         "Link": {
             "schema": {"type": "string"},
             "description": "The next page, while there is one",
-            "example": '</api/tasks?limit=50&cursor=MDE5…>; rel="next"',
+            "example": '</api/tasks?limit=50&cursor=01931f6e8a377c31b1f53f0c2a9d7e10>; rel="next"',
         }
     }
 }

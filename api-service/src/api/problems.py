@@ -24,6 +24,9 @@ log = structlog.get_logger(__name__)
 RETRY_AFTER_SECONDS = 2
 
 
+#: Errors that one answer names; a body can have any number.
+MAX_ERRORS = 50
+
 _REFUSALS = {
     Action.CANCEL: "There is nothing to cancel: the task is {status} already.",
     Action.RETRY: (
@@ -141,7 +144,9 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return answer(request, refused([_entry(found, request) for found in error.errors()]))
+        found = error.errors()
+        named = [_entry(one, request) for one in found[:MAX_ERRORS]]
+        return answer(request, refused(named, len(found)))
 
 
 def _from_framework(request: Request, error: HTTPException) -> Problem:
@@ -153,19 +158,42 @@ def _from_framework(request: Request, error: HTTPException) -> Problem:
     }
     detail = details.get(error.status_code, str(error.detail))
     headers = error.headers
-    if error.status_code == 405 and not headers:
-        # Static files: Starlette leaves out what it allows.
-        headers = {"Allow": "GET, HEAD"}
+    if error.status_code == 405:
+        headers = {"Allow": ", ".join(_allowed(request)) or "GET, HEAD"}
     # The framework gave up on the body: bytes that are no UTF-8, nested too deep, absurd numbers.
     errors = [{"field": "", "message": detail}] if error.status_code == 400 else None
     return Problem(error.status_code, detail, errors=errors, headers=headers)
 
 
-def refused(errors: Sequence[Mapping[str, str]]) -> Problem:
-    """Make a 400 of what is wrong: of each its ``field`` and a ``message``."""
+def _allowed(request: Request) -> list[str]:
+    """Return the methods of a path; Starlette names those of one of its routes only."""
+    path, paths = request.scope["path"], request.app.openapi()["paths"]
+    found = (
+        [paths[path]]
+        if path in paths
+        else [operations for template, operations in paths.items() if _fits(template, path)]
+    )
+    return sorted({method.upper() for operations in found for method in operations})
+
+
+def _fits(template: str, path: str) -> bool:
+    wanted, given = template.split("/"), path.split("/")
+    return len(wanted) == len(given) and all(
+        part == here or part.startswith("{") for part, here in zip(wanted, given, strict=True)
+    )
+
+
+def refused(errors: Sequence[Mapping[str, str]], count: int | None = None) -> Problem:
+    """Make a 400 of what is wrong: of each its ``field`` and a ``message``.
+
+    ``count``: how many there are, where not all are named.
+    """
     first = errors[0]
     where = f"{first['field']}: " if first["field"] else ""
-    more = f" ({len(errors) - 1} more in errors)" if len(errors) > 1 else ""
+    others = (count or len(errors)) - 1
+    more = f" ({others} more in errors)" if others else ""
+    if others >= len(errors):
+        more = f" ({others} more, the first {len(errors)} are in errors)"
     return Problem(400, f"The request is not valid. {where}{first['message']}{more}", errors=errors)
 
 
@@ -190,11 +218,6 @@ def _entry(error: Any, request: Request) -> dict[str, str]:
         message = "The body must be a JSON object."
     elif kind == "string_unicode":
         message = "must be valid Unicode; it holds a lone surrogate"
-    elif kind in ("timezone_aware", "datetime_from_date_parsing", "datetime_parsing"):
-        message = (
-            "must be a time as RFC 3339 has it, with a zone: 2026-01-23T04:17:34Z "
-            "(in a URL a + is written %2B)"
-        )
     return {"field": ".".join(place), "message": message}
 
 

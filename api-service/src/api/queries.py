@@ -1,12 +1,10 @@
 """What is asked for of many tasks: filters, pages, and one action on all of them."""
 
-import base64
-import binascii
-from typing import Annotated, Literal, Self
+import uuid
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -14,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from src.api.schemas import TASK_ID, Priority, TypeName
+from src.api.schemas import SAYS_SOMETHING, TASK_ID, Instant, Priority, TypeName
 from src.api.values import instant, not_blank, storable_text
 from src.contract import PRIORITIES, Status, parse_task_id
 from src.services.listing import Filter
@@ -28,6 +26,7 @@ MAX_WORDS = 10
 _Words = Annotated[
     str,
     StringConstraints(min_length=1, max_length=255),
+    SAYS_SOMETHING,
     AfterValidator(storable_text),
     AfterValidator(not_blank),
 ]
@@ -46,24 +45,17 @@ def _task_id(value: str) -> str:
     return known_form
 
 
-def decode_cursor(value: str) -> str:
-    """Return the id behind which a page begins, or raise ValueError."""
-    try:
-        task_id = parse_task_id(base64.b64decode(value, altchars=b"-_", validate=True).decode())
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        task_id = None
-    if task_id is None:
-        raise ValueError("must be the 'next' of an earlier page; leave it out to begin")
-    return task_id
+def decode_cursor(cursor: str) -> str:
+    """Return the id behind which a page begins."""
+    return str(uuid.UUID(cursor))
 
 
 def encode_cursor(task_id: str) -> str:
-    return base64.urlsafe_b64encode(task_id.encode()).decode()
+    return uuid.UUID(task_id).hex
 
 
-def _cursor(value: str) -> str:
-    decode_cursor(value)
-    return value
+#: What may be absent but not null: an absent one is never looked at.
+_ABSENT: Any = None
 
 
 class TaskFilter(BaseModel):
@@ -71,19 +63,23 @@ class TaskFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    status: list[Status] = Field(default=[], max_length=5, description="Several may be named")
+    status: list[Status] = Field(
+        default=[], min_length=1, max_length=5, description="Several may be named"
+    )
     type: list[TypeName] = Field(
-        default=[], max_length=MAX_TYPES, description="Several may be named"
+        default=[], min_length=1, max_length=MAX_TYPES, description="Several may be named"
     )
-    priority: list[Priority] = Field(default=[], max_length=3, description="Several may be named")
-    created_after: AwareDatetime | None = Field(
-        default=None, description="RFC 3339 with a zone; this moment included"
+    priority: list[Priority] = Field(
+        default=[], min_length=1, max_length=3, description="Several may be named"
     )
-    created_before: AwareDatetime | None = Field(
-        default=None, description="RFC 3339 with a zone; this moment excluded"
+    created_after: Instant = Field(
+        default=_ABSENT, description="RFC 3339 with a zone; this moment included"
     )
-    q: Annotated[_Words, AfterValidator(_few_words)] | None = Field(
-        default=None,
+    created_before: Instant = Field(
+        default=_ABSENT, description="RFC 3339 with a zone; this moment excluded"
+    )
+    q: Annotated[_Words, AfterValidator(_few_words)] = Field(
+        default=_ABSENT,
         description=(
             "A task's id, or words that its title holds, all of them. A page looks for words among "
             "50,000 tasks that the other filters leave, and says so in `searched`."
@@ -95,18 +91,30 @@ class TaskFilter(BaseModel):
             statuses=tuple(sorted(set(self.status))),
             types=tuple(sorted(set(self.type))),
             priorities=tuple(sorted({PRIORITIES[name] for name in self.priority})),
-            created_after=self.created_after and instant(self.created_after),
-            created_before=self.created_before and instant(self.created_before),
+            created_after=instant(self.created_after) if self.created_after else None,
+            created_before=instant(self.created_before) if self.created_before else None,
             words=(self.q or "").strip(),
         )
+
+
+class BulkFilter(TaskFilter):
+    """As for the list; it must name something."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if self.filter() == Filter():
+            raise ValueError("must name something; for all tasks name every status")
+        return self
 
 
 class ListQuery(TaskFilter):
     """A page of tasks."""
 
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT, description="Tasks on a page")
-    cursor: Annotated[str, AfterValidator(_cursor)] | None = Field(
-        default=None, description="The `next` of the page before; with the same filters"
+    cursor: Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")] = Field(
+        default=_ABSENT, description="The `next` of the page before; with the same filters"
     )
 
 
@@ -119,7 +127,8 @@ class BulkAction(BaseModel):
             "examples": [
                 {"action": "retry", "filter": {"status": ["FAILED"]}, "dry_run": True},
                 {"action": "cancel", "task_ids": [TASK_ID]},
-            ]
+            ],
+            "oneOf": [{"required": ["filter"]}, {"required": ["task_ids"]}],
         },
     )
 
@@ -129,24 +138,17 @@ class BulkAction(BaseModel):
             "not run"
         )
     )
-    filter: TaskFilter | None = Field(
-        default=None, description="As for the list; must name something. Or `task_ids`."
-    )
-    task_ids: (
-        Annotated[
-            list[Annotated[str, AfterValidator(_task_id)]],
-            Field(min_length=1, max_length=MAX_IDS),
-        ]
-        | None
-    ) = Field(default=None, description=f"1 to {MAX_IDS:,} ids. Or `filter`.")
+    filter: BulkFilter = Field(default=_ABSENT, description="Or `task_ids`")
+    task_ids: Annotated[
+        list[Annotated[str, AfterValidator(_task_id), Field(json_schema_extra={"format": "uuid"})]],
+        Field(min_length=1, max_length=MAX_IDS),
+    ] = Field(default=_ABSENT, description=f"1 to {MAX_IDS:,} ids. Or `filter`")
     dry_run: bool = Field(default=False, strict=True, description="Only count")
 
     @model_validator(mode="after")
     def _one_choice(self) -> Self:
         if (self.filter is None) == (self.task_ids is None):
             raise ValueError("give filter or task_ids, one of them")
-        if self.filter is not None and self.filter.filter() == Filter():
-            raise ValueError("the filter must name something; for all tasks name every status")
         return self
 
 

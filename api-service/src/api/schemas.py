@@ -9,6 +9,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -20,6 +21,7 @@ from pydantic import (
 from src.api.values import (
     instant,
     not_blank,
+    rfc3339,
     storable_description,
     storable_object,
     storable_text,
@@ -38,15 +40,20 @@ SUBMISSION: dict[str, JsonValue] = {
 MAX_AHEAD = timedelta(days=366)
 MAX_BATCH = 1_000
 
+#: What ``storable_text`` and ``not_blank`` ask for, as far as a pattern can say it.
+SAYS_SOMETHING = Field(json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s\x1c-\x1f\x85][^\x00]*$"})
+
 Title = Annotated[
     str,
     StringConstraints(min_length=1, max_length=255),
+    SAYS_SOMETHING,
     AfterValidator(storable_text),
     AfterValidator(not_blank),
 ]
 Description = Annotated[
     str,
     StringConstraints(min_length=1),
+    SAYS_SOMETHING,
     AfterValidator(storable_text),
     AfterValidator(not_blank),
     AfterValidator(storable_description),
@@ -54,9 +61,12 @@ Description = Annotated[
 TypeName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=64),
+    SAYS_SOMETHING,
     AfterValidator(storable_text),
+    AfterValidator(not_blank),
 ]
 Priority = Literal["high", "normal", "low"]
+Instant = Annotated[AwareDatetime, BeforeValidator(rfc3339)]
 
 
 def _not_too_far(value: datetime) -> datetime:
@@ -93,9 +103,8 @@ class SubmitTask(BaseModel):
     priority: Priority | None = Field(
         default=None, description="Goes before `metadata.priority`; `normal` if neither says."
     )
-    run_at: Annotated[AwareDatetime, AfterValidator(_not_too_far)] | None = Field(
+    run_at: Annotated[Instant, AfterValidator(_not_too_far)] | None = Field(
         default=None,
-        strict=False,
         description=(
             "Not before this time; RFC 3339 with a zone, at most 366 days ahead. A time that has "
             "passed means now."

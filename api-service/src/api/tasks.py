@@ -76,9 +76,9 @@ async def submit_task(
     response_description="Stored: they will be run",
     responses=problems(400, 408, 413, 415, 500, 503, path="/api/tasks/batch"),
 )
-async def submit_tasks(batch: SubmitBatch, key: IdempotencyKey, runtime: RuntimeDep) -> Response:
+async def submit_tasks(batch: SubmitBatch, request: Request, runtime: RuntimeDep) -> Response:
     """Store up to 1,000 tasks in one transaction. If one of them is invalid none is stored."""
-    if key is not None:
+    if "idempotency-key" in request.headers:
         message = "is for single submissions; send them one by one, or the batch without it"
         raise refused([{"field": "Idempotency-Key", "message": message}])
     task_ids = await run_in_threadpool(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,11 @@ MAX_DESCRIPTION_BYTES = 65_535
 MAX_METADATA_BYTES = 64 * 1024
 #: MariaDB refuses JSON deeper than 32; twenty leaves room for what wraps it.
 MAX_METADATA_DEPTH = 20
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9998, 1, 1, tzinfo=UTC)
 #: Beyond this MySQL keeps an integer as a double, and it does not come back equal.
 _INTEGERS = range(-(2**63), 2**64)
 
@@ -66,9 +72,23 @@ def _check(value: Any, levels: int) -> None:
             raise ValueError("integers must fit into 64 bits; send larger ones as strings")
 
 
+def rfc3339(value: object) -> object:
+    """Return what is written as RFC 3339 has it, or raise ValueError."""
+    if isinstance(value, str) and _RFC3339.fullmatch(value):
+        return value
+    raise ValueError(
+        "must be a time as RFC 3339 has it, with a zone: 2026-01-23T04:17:34Z "
+        "(in a URL a + is written %2B)"
+    )
+
+
 def instant(value: datetime) -> datetime:
-    """Return a time with a zone as the tables keep it: UTC, without, to the millisecond."""
-    plain = value.astimezone(UTC).replace(tzinfo=None)
+    """Return a time with a zone as the tables keep it: UTC, without, to the millisecond.
+
+    What lies far beyond every task is moved to a time that every database can compare with.
+    """
+    near = min(max(value, _EARLIEST), _LATEST)
+    plain = near.astimezone(UTC).replace(tzinfo=None)
     return plain.replace(microsecond=plain.microsecond // 1000 * 1000)
 
 

@@ -44,7 +44,7 @@ TASK_EXAMPLE: dict[str, JsonValue] = {
     "metadata": SUBMISSION["metadata"],
     "result": {"slept_seconds": 3},
 }
-CURSOR = "MDE5MzFmNmUtOGEzNy03YzMxLWIxZjUtM2YwYzJhOWQ3ZTEw"
+CURSOR = TASK_ID.replace("-", "")
 
 
 _Status = Annotated[

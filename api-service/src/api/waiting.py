@@ -35,14 +35,12 @@ async def _wait(
             le=MAX_WAIT_SECONDS,
             allow_inf_nan=False,
             description="Seconds to wait for the task to be final, instead of `Prefer: wait=N`",
-            examples=[10],
         ),
     ] = None,
     prefer: Annotated[
         str | None,
         Header(
             description=f"`wait=N`: wait up to N seconds, at most {MAX_WAIT_SECONDS} (RFC 7240)",
-            examples=["wait=10"],
         ),
     ] = None,
 ) -> Wait:

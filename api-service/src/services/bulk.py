@@ -69,14 +69,13 @@ class BulkService:
         open_ones = replace(wanted, statuses=statuses)
         before: str | None = None
         while True:
-            ids = self._database.read(
+            ids, before = self._database.read(
                 partial(find_ids, wanted=open_ones, before=before, limit=BATCH)
             )
-            if ids:
-                yield ids
-            if len(ids) < BATCH:
+            # Empty ones too: whoever takes them looks at the clock.
+            yield ids
+            if before is None:
                 return
-            before = ids[-1]
 
     def _act(self, action: Action, batches: Iterable[Sequence[str]], *, dry_run: bool) -> Tally:
         tally = Tally()
@@ -87,7 +86,8 @@ class BulkService:
                 tally.more = True
                 break
             seen += len(batch)
-            self._one_batch(action, batch, tally, dry_run=dry_run)
+            if batch:
+                self._one_batch(action, batch, tally, dry_run=dry_run)
         log.info(f"bulk {action}", changed=tally.changed, dry_run=dry_run, more=tally.more)
         return tally
 

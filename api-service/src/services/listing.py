@@ -5,9 +5,10 @@ Each combination of status, priority and type is a walk backwards along an index
 the id; the walks of a filter are merged.
 """
 
+import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
@@ -18,8 +19,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from src.contract import PRIORITIES, Status
 from src.models.tables import Task
 
-#: Rows among which a page looks for words; so many take a fraction of a second.
-SEARCHED_ROWS = 50_000
+#: Rows among which a page looks for words: so many, in such pieces, and for so long at most.
+SEARCHED_ROWS, SEARCHED_AT_ONCE, SEARCH_SECONDS = 50_000, 10_000, 0.7
 #: How far the clocks of the API, which makes ids, and of the database may be apart.
 CLOCK_SKEW = timedelta(minutes=1)
 
@@ -65,40 +66,68 @@ def list_tasks(connection: Connection, wanted: Filter, before: str | None, limit
     that without ``next_before``.
     """
     if not wanted.words or _is_id(wanted.words):
-        ids = find_ids(connection, wanted, before, limit + 1)
+        ids, _ = find_ids(connection, wanted, before, limit + 1)
         more = len(ids) > limit
         return Page(_summaries(connection, ids[:limit]), ids[limit - 1] if more else None)
-    walk = _walk(wanted, before, SEARCHED_ROWS).subquery()
-    rows, oldest = connection.execute(select(func.count(), func.min(walk.c.id))).one()
-    found = _with_words(connection, wanted, before, limit + 1)
-    if len(found) > limit:
-        next_before: str | None = found[limit - 1]
-    else:
-        next_before = oldest if rows == SEARCHED_ROWS else None
-    back_to = oldest and connection.scalar(select(Task.created_at).where(Task.id == oldest))
-    return Page(_summaries(connection, found[:limit]), next_before, rows, back_to)
-
-
-def find_ids(connection: Connection, wanted: Filter, before: str | None, limit: int) -> list[str]:
-    """Return the ids of the newest tasks that are wanted, of those older than ``before``."""
-    if wanted.words and not _is_id(wanted.words):
-        return _with_words(connection, wanted, before, limit)
-    walk = _walk(wanted, before, limit).subquery()
-    return list(connection.scalars(select(walk.c.id).order_by(walk.c.id.desc())))
-
-
-def _with_words(
-    connection: Connection, wanted: Filter, before: str | None, limit: int
-) -> list[str]:
-    walk = _walk(wanted, before, SEARCHED_ROWS).subquery()
-    query = (
-        select(walk.c.id)
-        .join(Task, Task.id == walk.c.id)
-        .where(*[Task.title.contains(word, autoescape=True) for word in wanted.words.split()])
-        .order_by(walk.c.id.desc())
-        .limit(limit)
+    search = _search(connection, wanted, before, limit + 1)
+    back_to = select(Task.created_at).where(Task.id == search.oldest)
+    return Page(
+        tasks=_summaries(connection, search.found[:limit]),
+        next_before=search.found[limit - 1] if len(search.found) > limit else search.rest_before,
+        searched=search.rows,
+        searched_back_to=connection.scalar(back_to) if search.oldest else None,
     )
-    return list(connection.scalars(query))
+
+
+def find_ids(
+    connection: Connection, wanted: Filter, before: str | None, limit: int
+) -> tuple[list[str], str | None]:
+    """Return the ids of the newest tasks that are wanted, of those older than ``before``.
+
+    And what to go on from, None where there are no more.
+    """
+    if wanted.words and not _is_id(wanted.words):
+        search = _search(connection, wanted, before, limit)
+        if len(search.found) >= limit:
+            return search.found[:limit], search.found[limit - 1]
+        return search.found, search.rest_before
+    walk = _walk(wanted, before, limit).subquery()
+    ids = list(connection.scalars(select(walk.c.id).order_by(walk.c.id.desc())))
+    return ids, ids[-1] if len(ids) == limit else None
+
+
+@dataclass
+class _Search:
+    """What was found in ``rows`` tasks back to ``oldest``; older ones are left if there is a
+    ``rest_before``."""
+
+    found: list[str] = field(default_factory=list)
+    rows: int = 0
+    oldest: str | None = None
+    rest_before: str | None = None
+
+
+def _search(connection: Connection, wanted: Filter, before: str | None, enough: int) -> _Search:
+    """Look for words, piece by piece, until there are enough or it has looked at enough."""
+    search = _Search()
+    deadline = time.monotonic() + SEARCH_SECONDS
+    while True:
+        piece = _walk(wanted, before, SEARCHED_AT_ONCE).subquery()
+        rows, last = connection.execute(select(func.count(), func.min(piece.c.id))).one()
+        if rows:
+            search.found += connection.scalars(
+                select(piece.c.id)
+                .join(Task, Task.id == piece.c.id)
+                .where(*[Task.title.contains(w, autoescape=True) for w in wanted.words.split()])
+                .order_by(piece.c.id.desc())
+                .limit(enough - len(search.found))
+            )
+            search.rows, search.oldest = search.rows + rows, last
+        is_last = rows < SEARCHED_AT_ONCE
+        search.rest_before = before = None if is_last else last
+        is_over = search.rows >= SEARCHED_ROWS or time.monotonic() > deadline
+        if is_last or is_over or len(search.found) >= enough:
+            return search
 
 
 def _walk(wanted: Filter, before: str | None, limit: int) -> Select[Any]:
