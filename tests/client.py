@@ -40,6 +40,35 @@ class Client:
     def cancel(self, task_id: str) -> httpx2.Response:
         return self._http.post(f"/api/tasks/{task_id}/cancel")
 
+    def retry(self, task_id: str) -> httpx2.Response:
+        return self._http.post(f"/api/tasks/{task_id}/retry")
+
+    def delete(self, task_id: str) -> None:
+        response = self._http.delete(f"/api/tasks/{task_id}")
+        assert response.status_code == 204, response.text
+
+    def submit_batch(self, tasks: list[dict[str, Any]]) -> list[str]:
+        response = self._http.post("/api/tasks/batch", json={"tasks": tasks})
+        assert response.status_code == 202, response.text
+        ids: list[str] = response.json()["task_ids"]
+        return ids
+
+    def act(self, **wanted: Any) -> dict[str, Any]:
+        """Act on many tasks at once."""
+        response = self._http.post("/api/tasks/actions", json=wanted)
+        assert response.status_code == 200, response.text
+        result: dict[str, Any] = response.json()
+        return result
+
+    def request(self, method: str, path: str, **more: Any) -> httpx2.Response:
+        return self._http.request(method, path, timeout=70, **more)
+
+    def look(self, path: str, **query: Any) -> Any:
+        """Return what is under a path of the API."""
+        response = self._http.get(f"/api/{path}", params=query)
+        assert response.status_code == 200, response.text
+        return response.json()
+
     def simulate(self, seconds: float = 0.0, **simulate: Any) -> str:
         return self.submit(simulate={"seconds": seconds, **simulate})
 

@@ -4,6 +4,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 import structlog
@@ -114,6 +115,19 @@ def __getattr__(name: str) -> Any:
     return app
 
 
+class _Server(uvicorn.Server):
+    """Ends the streams when it is told to stop: by themselves they would go on for ever."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # In a thread: what a signal interrupts may hold the lock that this needs.
+        threading.Thread(target=self._end_streams, daemon=True).start()
+        super().handle_exit(sig, frame)
+
+
 def main() -> None:
     settings = _settings_or_exit()
     app = create_app(settings)
@@ -121,7 +135,7 @@ def main() -> None:
         app.state.runtime().start()
     except SchemaMismatch as error:
         sys.exit(f"api-service: {error}")
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.api_host,
         port=settings.api_port,
@@ -129,6 +143,7 @@ def main() -> None:
         access_log=False,
         log_config=None,
     )
+    _Server(config, app.state.runtime().watcher.close).run()
 
 
 if __name__ == "__main__":

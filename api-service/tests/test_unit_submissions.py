@@ -1,7 +1,7 @@
 """When a task is to run, submissions that may be repeated, and many at once."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,8 +33,8 @@ def post(client: TestClient, key: str | bytes, **changes: Any) -> httpx2.Respons
     return client.post("/api/tasks", json={**TASK, **changes}, headers={b"Idempotency-Key": raw})
 
 
-def batch(client: TestClient, *tasks: dict[str, Any], **changes: Any) -> httpx2.Response:
-    return client.post("/api/tasks/batch", json={"tasks": tasks, **changes})
+def batch(client: TestClient, *tasks: dict[str, Any]) -> httpx2.Response:
+    return client.post("/api/tasks/batch", json={"tasks": tasks})
 
 
 def run_at(client: TestClient, response: httpx2.Response) -> datetime:
@@ -55,7 +55,7 @@ def test_a_scheduled_task_waits_and_shows_its_time_in_utc(
     location = submit(run_at=wanted).headers["Location"]
 
     task = client.get(location).json()
-    assert (task["status"], task["run_at"][-5:]) == ("PENDING", ".250Z"[-5:])
+    assert (task["status"], task["run_at"][-5:]) == ("PENDING", ".250Z")
     assert datetime.fromisoformat(task["run_at"]) == datetime.fromisoformat(wanted)
 
 
@@ -70,30 +70,13 @@ def test_a_time_that_has_passed_means_now(client: TestClient, submit: Submit, pa
     assert now <= due <= run_at(client, submit())
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        "2030-01-01T00:00:00",
-        "2030-01-01",
-        "tomorrow",
-        "",
-        "2030-13-01T00:00:00Z",
-        "9999-12-31T23:59:59Z",
-        4_102_444_800,
-        True,
-        [],
-    ],
-)
+NAIVE, FAR = "2030-01-01T00:00:00", "9999-12-31T23:59:59Z"
+NO_TIMES = ["2030-01-01", "2030-13-01T00:00:00Z", "tomorrow", "1700000000", "", 1_700_000_000, True]
+
+
+@pytest.mark.parametrize("wrong", [NAIVE, FAR, *NO_TIMES, []])
 def test_a_time_that_is_malformed_or_naive_or_too_far_is_400(submit: Submit, wrong: Any) -> None:
     response = submit(run_at=wrong)
-
-    assert response.status_code == 400
-    assert fields(response) == ["run_at"]
-
-
-@pytest.mark.parametrize("number", ["1700000000", 1_700_000_000, 1_700_000_000.5])
-def test_a_number_is_no_time(submit: Submit, number: Any) -> None:
-    response = submit(run_at=number)
 
     assert response.status_code == 400
     assert fields(response) == ["run_at"]
@@ -138,10 +121,9 @@ def test_a_time_and_a_delay_together_are_400(submit: Submit) -> None:
 def test_limits_are_taken_up_to_their_ends(
     client: TestClient, submit: Submit, attempts: int, seconds: int
 ) -> None:
-    task = client.get(
-        submit(max_attempts=attempts, timeout_seconds=seconds).headers["Location"]
-    ).json()
+    response = submit(max_attempts=attempts, timeout_seconds=seconds)
 
+    task = client.get(response.headers["Location"]).json()
     assert (task["max_attempts"], task["timeout_seconds"]) == (attempts, seconds)
 
 
@@ -166,16 +148,12 @@ def test_a_quoted_key_is_the_bare_one_and_may_have_255_characters(client: TestCl
     assert post(client, f'"{key}"').json() == post(client, key).json()
 
 
+ABSENT = dict.fromkeys(("metadata", "type", "priority", "run_at", "delay_seconds"))
+ORDERED, REORDERED = {"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1}
+
+
 @pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ({}, {"metadata": None, "type": None, "run_at": None, "delay_seconds": None}),
-        (
-            {"metadata": {"a": 1, "b": {"c": 2, "d": 3}}},
-            {"metadata": {"b": {"d": 3, "c": 2}, "a": 1}},
-        ),
-        ({"run_at": "2020-01-01T00:00:00Z"}, {"run_at": "2020-01-01T00:00:00+00:00"}),
-    ],
+    ("one", "other"), [({}, ABSENT), ({"metadata": ORDERED}, {"metadata": REORDERED})]
 )
 def test_what_means_the_same_is_the_same_body(
     client: TestClient, one: dict[str, Any], other: dict[str, Any]
@@ -203,9 +181,11 @@ def test_a_key_with_another_body_is_422_and_stores_nothing(
     assert stored(app.state.runtime().database) == 1
 
 
+TOO_LONG = "k" * 256
+
+
 @pytest.mark.parametrize(
-    "key",
-    ["", " ", '""', '" "', '" order"', "k" * 256, '"' + "k" * 256 + '"', "ключ", b"\xe9", "a\tb"],
+    "key", ["", " ", '"', '""', '" "', '" a"', TOO_LONG, f'"{TOO_LONG}"', "ключ", b"\xe9", "a\tb"]
 )
 def test_an_invalid_key_is_400_and_stores_nothing(
     app: FastAPI, client: TestClient, key: str | bytes
@@ -228,17 +208,11 @@ def test_the_key_of_a_deleted_task_is_free_again(client: TestClient) -> None:
     assert response.json()["task_id"] != first.json()["task_id"]
 
 
-def test_an_invalid_request_does_not_take_its_key(client: TestClient) -> None:
-    assert post(client, "order-1", title="").status_code == 400
+def keys_are_told_apart_by_case(client: TestClient, database: Database) -> None:
+    answers = [post(client, "Order-A"), post(client, "order-a", title="Another")]
 
-    assert post(client, "order-1").status_code == 202
-
-
-def keys_are_told_apart_by_case(client: TestClient) -> None:
-    upper, lower = post(client, "Order-A"), post(client, "order-a", title="Another")
-
-    assert (upper.status_code, lower.status_code) == (202, 202)
-    assert upper.json()["task_id"] != lower.json()["task_id"]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert stored(database) == 2
 
 
 def equal_requests_at_once_make_one_task(client: TestClient, database: Database) -> None:
@@ -251,29 +225,23 @@ def equal_requests_at_once_make_one_task(client: TestClient, database: Database)
     assert stored(database) == 1
 
 
-def test_keys_are_told_apart_by_case(client: TestClient) -> None:
-    keys_are_told_apart_by_case(client)
+ON_EACH_DATABASE = [keys_are_told_apart_by_case, equal_requests_at_once_make_one_task]
 
 
-def test_equal_requests_at_once_make_one_task(app: FastAPI, client: TestClient) -> None:
-    equal_requests_at_once_make_one_task(client, app.state.runtime().database)
-
-
-@pytest.fixture
-def real_client(real_database: Database) -> Iterator[TestClient]:
-    app = create_app(Settings(database_url=os.environ["TEST_DATABASE_URL"], broker_url=""))
-    yield TestClient(app, raise_server_exceptions=False)
-    app.state.close()
-
-
-def test_keys_are_told_apart_by_case_on_a_server(real_client: TestClient) -> None:
-    keys_are_told_apart_by_case(real_client)
-
-
-def test_equal_requests_at_once_make_one_task_on_a_server(
-    real_client: TestClient, real_database: Database
+@pytest.mark.parametrize("behaviour", ON_EACH_DATABASE)
+def test_on_sqlite(
+    app: FastAPI, client: TestClient, behaviour: Callable[[TestClient, Database], None]
 ) -> None:
-    equal_requests_at_once_make_one_task(real_client, real_database)
+    behaviour(client, app.state.runtime().database)
+
+
+@pytest.mark.parametrize("behaviour", ON_EACH_DATABASE)
+def test_on_a_server(
+    real_database: Database, behaviour: Callable[[TestClient, Database], None]
+) -> None:
+    app = create_app(Settings(database_url=os.environ["TEST_DATABASE_URL"], broker_url=""))
+    behaviour(TestClient(app, raise_server_exceptions=False), real_database)
+    app.state.close()
 
 
 # --- many at once ---------------------------------------------------------------------------------
@@ -322,17 +290,10 @@ def test_a_batch_has_1_to_1000_tasks(
     assert stored(app.state.runtime().database) == (count if status == 202 else 0)
 
 
-def test_an_unknown_field_beside_the_tasks_is_named(client: TestClient) -> None:
-    response = batch(client, TASK, taks=[])
-
-    assert fields(response) == ["taks"]
-    assert "'tasks'" in response.json()["errors"][0]["message"]
-
-
 def test_a_batch_takes_no_key(app: FastAPI, client: TestClient) -> None:
-    key = {"Idempotency-Key": "order-1"}
+    client.headers["Idempotency-Key"] = "order-1"
 
-    response = client.post("/api/tasks/batch", json={"tasks": [TASK]}, headers=key)
+    response = batch(client, TASK)
 
     assert response.status_code == 400
     assert fields(response) == ["Idempotency-Key"]

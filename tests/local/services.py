@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Self
 
@@ -72,6 +73,14 @@ class Service:
         except subprocess.TimeoutExpired:
             self.kill()
             raise ServerError(f"{self.name} did not end within {seconds:g} s") from None
+
+    def sockets(self) -> int:
+        """Count the sockets that it has open."""
+        found = 0
+        for file in Path(f"/proc/{self.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                found += str(file.readlink()).startswith("socket:")
+        return found
 
     def output(self) -> str:
         return self.log.read_text(errors="replace") if self.log else ""

@@ -6,7 +6,7 @@ from starlette.concurrency import run_in_threadpool
 from src.api.answers import task_answer, written
 from src.api.deps import JsonBody, RuntimeDep, TaskId
 from src.api.openapi import SUBMITTED_HEADERS, TASK_HEADERS, problems
-from src.api.queries import BulkAction, BulkResult
+from src.api.queries import BulkAction, BulkResult, decode_cursor, encode_cursor
 from src.api.schemas import TASK_ID
 from src.api.views import TaskView
 from src.contract import FINAL
@@ -85,8 +85,9 @@ async def delete_task(task_id: TaskId, runtime: RuntimeDep) -> Response:
     responses=problems(400, 408, 413, 415, 500, 503, path="/api/tasks/actions"),
 )
 async def act_on_tasks(wanted: BulkAction, runtime: RuntimeDep) -> Response:
-    """Act on the tasks that a filter leaves, or on those named, in batches of 200: each batch is
-    done as a whole, or not."""
+    """Act on the tasks that a filter leaves, or on those named, in batches of 200, each of which is
+    done as a whole or not. One request acts on up to 10,000 tasks, for 5 s: with the `next` of its
+    answer as `cursor` the same request goes on."""
     return written(_result(wanted, await run_in_threadpool(_act, wanted, runtime)))
 
 
@@ -94,7 +95,10 @@ def _act(wanted: BulkAction, runtime: RuntimeDep) -> Tally:
     if wanted.task_ids is not None:
         return runtime.bulk.act_on(wanted.action, wanted.task_ids, dry_run=wanted.dry_run)
     assert wanted.filter  # noqa: S101 - one of them is there
-    return runtime.bulk.act_where(wanted.action, wanted.filter.filter(), dry_run=wanted.dry_run)
+    before = decode_cursor(wanted.cursor) if wanted.cursor else None
+    return runtime.bulk.act_where(
+        wanted.action, wanted.filter.filter(), before, dry_run=wanted.dry_run
+    )
 
 
 def _result(wanted: BulkAction, tally: Tally) -> BulkResult:
@@ -104,6 +108,6 @@ def _result(wanted: BulkAction, tally: Tally) -> BulkResult:
             "dry_run": wanted.dry_run,
             "count": tally.changed,
             "skipped": {reason: count for reason, count in tally.skipped.items() if count},
-            "more": tally.more,
+            "next": encode_cursor(tally.next_before) if tally.next_before else None,
         }
     )

@@ -36,14 +36,12 @@ def task_answer(
     wait = {} if view.status in FINAL else {"Retry-After": ASK_AGAIN_SECONDS}
     # A task may change at any moment: what is kept must be asked for again.
     own = {"ETag": tag, "Cache-Control": "no-cache", **wait, **(headers or {})}
-    if request is not None and _is_known(request.headers.get("if-none-match"), tag):
+    if request is not None and _is_known(",".join(request.headers.getlist("if-none-match")), tag):
         return Response(None, 304, headers=own)
     return Response(body, status, headers=own, media_type="application/json")
 
 
-def _is_known(known: str | None, tag: str) -> bool:
-    if known is None:
-        return False
+def _is_known(known: str, tag: str) -> bool:
     return known.strip() == "*" or tag in [
         entry.strip().removeprefix("W/") for entry in known.split(",")
     ]

@@ -106,11 +106,15 @@ async def _follow(
             newest, watch.snapshot = watch.snapshot, None
             tasks = [view.of(row).model_dump(mode="json") for row in newest]
             yield ServerSentEvent(event="snapshot", data={"tasks": tasks}, id=at)
-        pending, watch.pending = watch.pending, {}
-        for row in pending.values():
-            yield ServerSentEvent(event="task", raw_data=_written(view, row), id=at)
+        rows, watch.pending = list(watch.pending.values()), {}
+        for row in rows:
+            # With the last one: a client that is cut off before has not seen all up to here.
+            is_last = row is rows[-1]
+            yield ServerSentEvent(
+                event="task", raw_data=_written(view, row), id=at if is_last else None
+            )
         if watch.ended:
-            yield ServerSentEvent(event="end", data={"reason": watch.ended}, id=at)
+            yield ServerSentEvent(event="end", data={"reason": watch.ended})
             return
 
 

@@ -16,11 +16,17 @@ log = structlog.get_logger(__name__)
 
 #: Seconds for a client to send its body; uvicorn itself would wait for ever.
 BODY_SECONDS = 10
+#: Seconds for a client to take what is sent to it; a stream would wait for ever.
+SEND_SECONDS = 30
 #: Requests under way at once. With a frozen database the last of so many waits some seconds for
 #: a thread, and what comes on top is told at once to come again.
 MAX_IN_FLIGHT = 200
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+class ClientStuck(Exception):
+    """The client takes nothing of what is sent to it."""
 
 
 class RequestContext:
@@ -45,11 +51,17 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
-            await send(message)
+            try:
+                async with asyncio.timeout(SEND_SECONDS):
+                    await send(message)
+            except TimeoutError:
+                raise ClientStuck from None
 
         started = time.monotonic()
         try:
             await self._app(scope, receive, send_with_id)
+        except ClientStuck:
+            log.warning("client does not read, dropped", path=scope["path"])
         except Exception:
             log.exception("request broke", method=scope["method"], path=scope["path"])
             if status:

@@ -216,6 +216,8 @@ def _entry(error: Any, request: Request) -> dict[str, str]:
         message = "is required" if place else "A JSON object is required as the body."
     elif kind == "model_attributes_type":
         message = "The body must be a JSON object."
+    elif place[-1:] == ["cursor"] and kind == "string_pattern_mismatch":
+        message = "must be the 'next' of an earlier answer; leave it out to begin"
     elif kind == "string_unicode":
         message = "must be valid Unicode; it holds a lone surrogate"
     return {"field": ".".join(place), "message": message}

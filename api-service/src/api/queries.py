@@ -54,6 +54,8 @@ def encode_cursor(task_id: str) -> str:
     return uuid.UUID(task_id).hex
 
 
+Cursor = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
+
 #: What may be absent but not null: an absent one is never looked at.
 _ABSENT: Any = None
 
@@ -113,7 +115,7 @@ class ListQuery(TaskFilter):
     """A page of tasks."""
 
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT, description="Tasks on a page")
-    cursor: Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")] = Field(
+    cursor: Cursor = Field(
         default=_ABSENT, description="The `next` of the page before; with the same filters"
     )
 
@@ -143,6 +145,9 @@ class BulkAction(BaseModel):
         list[Annotated[str, AfterValidator(_task_id), Field(json_schema_extra={"format": "uuid"})]],
         Field(min_length=1, max_length=MAX_IDS),
     ] = Field(default=_ABSENT, description=f"1 to {MAX_IDS:,} ids. Or `filter`")
+    cursor: Cursor = Field(
+        default=_ABSENT, description="The `next` of the request before; with the same filter"
+    )
     dry_run: bool = Field(default=False, strict=True, description="Only count")
 
     @model_validator(mode="after")
@@ -163,7 +168,7 @@ class BulkResult(BaseModel):
                     "dry_run": False,
                     "count": 3,
                     "skipped": {"COMPLETED": 1, "unknown": 1},
-                    "more": False,
+                    "next": None,
                 }
             ]
         }
@@ -178,6 +183,6 @@ class BulkResult(BaseModel):
             "cancelled already; `unknown`: there is no such task"
         )
     )
-    more: bool = Field(
-        description="There are more: one request acts on at most 10,000, for 5 s. Send it again."
+    next: str | None = Field(
+        description="There are older ones: send it again with this as `cursor`. null: all is done"
     )

@@ -28,6 +28,7 @@ class Wait:
 
 
 async def _wait(
+    request: Request,
     wait: Annotated[
         float | None,
         Query(
@@ -46,8 +47,10 @@ async def _wait(
 ) -> Wait:
     if wait is not None:
         return Wait(wait, is_preference=False)
-    # A preference that makes no sense is none, and no error.
-    for preference in (prefer or "").split(","):
+    # A preference that makes no sense is none, and no error. ``prefer`` is the first line of the
+    # header, which may have several.
+    given = ",".join(request.headers.getlist("prefer")) if prefer else ""
+    for preference in given.split(","):
         if found := _WAIT.fullmatch(preference.partition(";")[0].strip()):
             return Wait(min(int(found[1]), MAX_WAIT_SECONDS), is_preference=True)
     return Wait(0, is_preference=False)

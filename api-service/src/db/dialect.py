@@ -28,6 +28,7 @@ _AWAY = frozenset(
     {
         *(2002, 2003, 2006, 2013, 1040, 1042, 1043, 1044, 1045, 1049, 1053, 1129, 1130),
         *(1158, 1159, 1160, 1161, 1927, 4031, 1021, 1030, 1114, 1180, 1317, 1142, 1143, 1792),
+        *(3118, 4151),
     }
 )
 #: Read-only after a failover: the connection looks healthy and leads to the wrong server.

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -18,8 +18,6 @@ from src.services.transitions import OPEN_TO, Action, apply, find_all, is_told
 
 log = structlog.get_logger(__name__)
 
-_Rows = dict[str, RowMapping]
-
 #: Tasks in one transaction.
 BATCH = 200
 #: Tasks in one request, and the seconds after which it begins no further batch.
@@ -29,12 +27,24 @@ MAX_SECONDS = 5.0
 
 @dataclass
 class Tally:
-    """What came of it. ``skipped`` counts by reason: a status, ``told`` (it is being cancelled
-    already), or ``unknown``. With ``more``, there are tasks that were not looked at."""
+    """What came of it.
+
+    ``skipped`` counts by reason: a status, ``told`` (it is being cancelled already), or
+    ``unknown``. With ``next_before`` there are older tasks, which were not looked at.
+    """
 
     changed: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
-    more: bool = False
+    next_before: str | None = None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The tasks of a batch that are there, those that the action changes, and when it did."""
+
+    rows: dict[str, RowMapping]
+    chosen: dict[str, RowMapping]
+    done_at: datetime | None
 
 
 class BulkService:
@@ -51,63 +61,65 @@ class BulkService:
         Raises:
             DatabaseUnavailable: some may be done; the same request again does the rest.
         """
-        batches = (task_ids[n : n + BATCH] for n in range(0, len(task_ids), BATCH))
-        return self._act(action, batches, dry_run=dry_run)
+        tally = Tally()
+        ids = sorted(set(task_ids))
+        for begin in range(0, len(ids), BATCH):
+            self._one_batch(action, ids[begin : begin + BATCH], tally, dry_run=dry_run)
+        self._report(action, tally, dry_run=dry_run)
+        return tally
 
-    def act_where(self, action: Action, wanted: Filter, *, dry_run: bool) -> Tally:
-        """Act on the tasks that are wanted, newest first.
+    def act_where(
+        self, action: Action, wanted: Filter, before: str | None, *, dry_run: bool
+    ) -> Tally:
+        """Act on the tasks that are wanted, newest first, of those older than ``before``.
 
         Raises:
             DatabaseUnavailable: some may be done; the same request again does the rest.
         """
-        return self._act(action, self._batches(action, wanted), dry_run=dry_run)
-
-    def _batches(self, action: Action, wanted: Filter) -> Iterator[list[str]]:
+        tally = Tally(next_before=before)
         statuses = [s for s in wanted.statuses or Status if s in OPEN_TO[action]]
-        if not statuses:
-            return
         open_ones = replace(wanted, statuses=statuses)
-        before: str | None = None
-        while True:
-            ids, before = self._database.read(
-                partial(find_ids, wanted=open_ones, before=before, limit=BATCH)
-            )
-            # Empty ones too: whoever takes them looks at the clock.
-            yield ids
-            if before is None:
-                return
-
-    def _act(self, action: Action, batches: Iterable[Sequence[str]], *, dry_run: bool) -> Tally:
-        tally = Tally()
         deadline = time.monotonic() + MAX_SECONDS
         seen = 0
-        for batch in batches:
-            if seen >= MAX_TASKS or time.monotonic() > deadline:
-                tally.more = True
+        while statuses:
+            ids, tally.next_before = self._database.read(
+                partial(find_ids, wanted=open_ones, before=tally.next_before, limit=BATCH)
+            )
+            seen += len(ids)
+            if ids:
+                self._one_batch(action, ids, tally, dry_run=dry_run)
+            is_over = seen >= MAX_TASKS or time.monotonic() > deadline
+            if tally.next_before is None or is_over:
                 break
-            seen += len(batch)
-            if batch:
-                self._one_batch(action, batch, tally, dry_run=dry_run)
-        log.info(f"bulk {action}", changed=tally.changed, dry_run=dry_run, more=tally.more)
+        self._report(action, tally, dry_run=dry_run)
         return tally
+
+    def _report(self, action: Action, tally: Tally, *, dry_run: bool) -> None:
+        log.info(f"bulk {action}", changed=tally.changed, dry_run=dry_run)
 
     def _one_batch(
         self, action: Action, task_ids: Sequence[str], tally: Tally, *, dry_run: bool
     ) -> None:
-        run = self._database.read if dry_run else self._database.write
-        rows, chosen, instant = run(partial(self._apply, action, task_ids, dry_run))
-        tally.changed += len(chosen)
-        tally.skipped["unknown"] += len(set(task_ids)) - len(rows)
-        for task_id in rows.keys() - chosen.keys():
-            row = rows[task_id]
+        earlier: dict[str, RowMapping] = {}
+
+        def work(connection: Connection) -> _Batch:
+            batch = self._apply(connection, action, task_ids, dry_run=dry_run)
+            # Run again since the answer to its commit was lost, it finds its own deeds.
+            earlier.update(batch.chosen)
+            return replace(batch, chosen=dict(earlier))
+
+        batch = (self._database.read if dry_run else self._database.write)(work)
+        tally.changed += len(batch.chosen)
+        tally.skipped["unknown"] += len(task_ids) - len(batch.rows.keys() | batch.chosen.keys())
+        for task_id in batch.rows.keys() - batch.chosen.keys():
+            row = batch.rows[task_id]
             tally.skipped["told" if is_told(row) else row["status"]] += 1
-        if action is Action.RETRY and instant:
-            self._tasks.hand(chosen.values(), instant)
+        if action is Action.RETRY and batch.done_at:
+            self._tasks.hand(batch.chosen.values(), batch.done_at)
 
     def _apply(
-        self, action: Action, task_ids: Sequence[str], dry_run: bool, connection: Connection
-    ) -> tuple[_Rows, _Rows, datetime | None]:
-        """Return the tasks that are there, those that the action changes, and when it did."""
+        self, connection: Connection, action: Action, task_ids: Sequence[str], *, dry_run: bool
+    ) -> _Batch:
         rows = find_all(connection, task_ids, lock=not dry_run)
         chosen = {
             task_id: row
@@ -115,6 +127,6 @@ class BulkService:
             if row["status"] in OPEN_TO[action] and not (action is Action.CANCEL and is_told(row))
         }
         if dry_run or not chosen:
-            return rows, chosen, None
+            return _Batch(rows, chosen, None)
         promise = self._promise_delivery
-        return rows, chosen, apply(connection, action, chosen, promise_delivery=promise)
+        return _Batch(rows, chosen, apply(connection, action, chosen, promise_delivery=promise))

@@ -62,22 +62,56 @@ def read_rows(connection: Connection, ids: Iterable[str], *, whole: bool) -> dic
     return {row["id"]: row for row in rows}
 
 
+class GapTooLong(Exception):
+    """Nobody has looked for so long that what changed meanwhile is not told one by one."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look found: the rows to hand on, and what the window is to remember."""
+
+    at: datetime
+    rows: list[RowMapping]
+    seen: dict[str, Version]
+    waiting: dict[str, Version]
+
+
 class Window:
     """Remembers what was handed on of the last seconds, and finds what was not."""
 
     def __init__(self) -> None:
         self._seen: dict[str, Version] = {}
+        #: Found, but not handed on yet.
+        self._waiting: dict[str, Version] = {}
+        self._looked_at: datetime | None = None
 
-    def read_changes(self, connection: Connection) -> tuple[datetime, list[RowMapping]]:
-        """Return the database's now, and the tasks that changed since the last call."""
+    def look(self, connection: Connection) -> Look:
+        """Find what changed since the last look that was noted. Changes nothing itself: a
+        transaction may be run twice.
+
+        Raises:
+            GapTooLong: begin anew, with a snapshot.
+        """
         at = now(connection)
-        versions = {v.task_id: v for v in _changed_since(connection, at - WINDOW, None)}
-        new = [v for v in versions.values() if self._seen.get(v.task_id) != v][:MAX_CHANGES]
-        rows = read_rows(connection, [version.task_id for version in new], whole=False)
-        # What left the window is forgotten; what was not handed on yet is not called seen.
-        kept = {t: v for t, v in self._seen.items() if t in versions}
-        self._seen = kept | {version.task_id: version for version in new}
-        return at, list(rows.values())
+        last = self._looked_at or at
+        if at - last > MAX_GAP:
+            raise GapTooLong
+        versions = {v.task_id: v for v in _changed_since(connection, last - WINDOW, None)}
+        new = {t: v for t, v in versions.items() if self._seen.get(t) != v}
+        waiting = self._waiting | new
+        chosen = list(waiting)[:MAX_CHANGES]
+        rows = read_rows(connection, chosen, whole=False)
+        for task_id in chosen:
+            del waiting[task_id]
+        return Look(at, list(rows.values()), versions, waiting)
+
+    def note(self, look: Look) -> None:
+        """Remember what was found, and forget what has left the window."""
+        self._seen, self._waiting, self._looked_at = look.seen, look.waiting, look.at
+
+    def has_more(self) -> bool:
+        """Tell whether there was more than one look hands on."""
+        return bool(self._waiting)
 
     def read_start(self, connection: Connection, since: datetime | None) -> Start:
         """Return what a stream begins with."""

@@ -21,6 +21,8 @@ from src.models.tables import Task
 
 #: Rows among which a page looks for words: so many, in such pieces, and for so long at most.
 SEARCHED_ROWS, SEARCHED_AT_ONCE, SEARCH_SECONDS = 50_000, 10_000, 0.7
+#: Index entries that a piece takes, over all walks of its filter.
+SEARCHED_ENTRIES = 150_000
 #: How far the clocks of the API, which makes ids, and of the database may be apart.
 CLOCK_SKEW = timedelta(minutes=1)
 
@@ -111,8 +113,9 @@ def _search(connection: Connection, wanted: Filter, before: str | None, enough: 
     """Look for words, piece by piece, until there are enough or it has looked at enough."""
     search = _Search()
     deadline = time.monotonic() + SEARCH_SECONDS
+    size = min(SEARCHED_AT_ONCE, SEARCHED_ENTRIES // len(list(_kinds(wanted))))
     while True:
-        piece = _walk(wanted, before, SEARCHED_AT_ONCE).subquery()
+        piece = _walk(wanted, before, size).subquery()
         rows, last = connection.execute(select(func.count(), func.min(piece.c.id))).one()
         if rows:
             search.found += connection.scalars(
@@ -123,7 +126,7 @@ def _search(connection: Connection, wanted: Filter, before: str | None, enough: 
                 .limit(enough - len(search.found))
             )
             search.rows, search.oldest = search.rows + rows, last
-        is_last = rows < SEARCHED_AT_ONCE
+        is_last = rows < size
         search.rest_before = before = None if is_last else last
         is_over = search.rows >= SEARCHED_ROWS or time.monotonic() > deadline
         if is_last or is_over or len(search.found) >= enough:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import structlog
 import uuid_utils
-from sqlalchemy import RowMapping, select
+from sqlalchemy import Connection, RowMapping, select
 from sqlalchemy.exc import IntegrityError
 
 from src.contract import DEFAULT_PRIORITY, PRIORITIES
@@ -15,7 +15,13 @@ from src.db.database import Database, DatabaseUnavailable
 from src.db.dialect import is_duplicate
 from src.models.tables import Task
 from src.services.catalogue import Catalogue
-from src.services.errors import Complaint, KeyReused, SubmissionInvalid
+from src.services.errors import (
+    Complaint,
+    KeyReused,
+    SubmissionInvalid,
+    TaskNotFound,
+    TransitionRefused,
+)
 from src.services.ledger import Ledger, read_ledger
 from src.services.listing import Filter, Page, list_tasks
 from src.services.publisher import Message
@@ -133,9 +139,20 @@ class TaskService:
             DatabaseUnavailable: it may have been done; asking again finds out.
         """
         promise = self._relay is not None
-        row = self._database.write(
-            lambda connection: act(connection, action, task_id, promise_delivery=promise)
-        )
+        done: list[RowMapping] = []
+
+        def work(connection: Connection) -> RowMapping:
+            try:
+                row = act(connection, action, task_id, promise_delivery=promise)
+            except (TaskNotFound, TransitionRefused):
+                # Run again since the answer to its commit was lost, it finds its own deed.
+                if done:
+                    return done[0]
+                raise
+            done.append(row)
+            return row
+
+        row = self._database.write(work)
         log.info(f"{action} requested", task_id=task_id, status=row["status"])
         if action is Action.RETRY:
             self.hand([row], row["run_at"])

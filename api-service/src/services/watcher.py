@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from src.contract import FINAL
 from src.db.database import Database, DatabaseUnavailable, SchemaMismatch
-from src.services.changes import Version, Window, read_rows, read_versions
+from src.services.changes import GapTooLong, Version, Window, read_rows, read_versions
 
 log = structlog.get_logger(__name__)
 
@@ -66,12 +66,14 @@ class Watch:
         ended: str | None = None,
     ) -> None:
         """Take note of changes; a state that nobody has read yet is replaced."""
+        if self.ended:
+            return
         if snapshot:
             self.snapshot = list(rows)
         else:
             self.pending |= {row["id"]: row for row in rows}
         self.read_at = at or self.read_at
-        self.ended = self.ended or ended
+        self.ended = ended
         if len(self.pending) > MAX_PENDING:
             self.pending.clear()
             self.ended = "slow"
@@ -154,6 +156,8 @@ class Watcher:
             try:
                 self._look(watches)
                 pause = min(max(MIN_PAUSE, 10 * (time.monotonic() - began)), MAX_PAUSE)
+                if self._window.has_more():
+                    pause = MIN_PAUSE
             except (DatabaseUnavailable, SchemaMismatch, SQLAlchemyError) as error:
                 log.warning("watches wait for the database", reason=type(error).__name__)
                 pause = AWAY_PAUSE
@@ -194,10 +198,17 @@ class Watcher:
                 _tell(watch, [row], at, ended=end)
 
     def _look_at_all(self, streams: Sequence[Watch]) -> None:
-        at, rows = self._database.read(self._window.read_changes)
+        try:
+            look = self._database.read(self._window.look)
+        except GapTooLong:
+            self._window = Window()
+            for watch in streams:
+                _tell(watch, ended="gap")
+            return
+        self._window.note(look)
         for watch in [watch for watch in streams if watch.has_begun]:
-            if rows:
-                _tell(watch, rows, at)
+            if look.rows:
+                _tell(watch, look.rows, look.at)
         for watch in [watch for watch in streams if not watch.has_begun]:
             start = self._database.read(partial(self._window.read_start, since=watch.since))
             watch.has_begun = True
