@@ -74,6 +74,7 @@ CREATE TABLE IF NOT EXISTS workers (
     beat        BIGINT NOT NULL DEFAULT 0,
     beat_at     DATETIME(3) NOT NULL,               -- for people: nobody is buried by it
     lease_seconds DOUBLE NOT NULL,
+    max_attempts INT NOT NULL,                      -- where neither task nor type says
     concurrency INT NOT NULL,
     busy        INT NOT NULL DEFAULT 0,
     processed   BIGINT NOT NULL DEFAULT 0,          -- attempts that ended, well or not

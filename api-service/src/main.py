@@ -1,9 +1,10 @@
 """The API service. ``uvicorn src.main:app`` or ``python -m src.main`` in ``api-service``."""
 
+import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -46,7 +47,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         except SchemaMismatch as error:
             # Not the end: requests get 503 until the database is the right one.
             log.error("schema refused", reason=str(error))
-        yield
+        with _told_to_stop(runtime().watcher.close):
+            yield
         runtime().close()
 
     app: FastAPI = FastAPIOffline(
@@ -82,6 +84,33 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
+@contextmanager
+def _told_to_stop(deed: Callable[[], None]) -> Iterator[None]:
+    """Do something when the process is told to stop, before the server waits for its requests.
+
+    Streams and waiting requests would keep it waiting; the lifespan ends too late for that.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        # In a thread: what the signal interrupts may hold the lock that the deed needs.
+        threading.Thread(target=deed, daemon=True).start()
+        before = handlers[signal.Signals(number)]
+        if callable(before):
+            before(number, frame)
+
+    for number in handlers:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, before in handlers.items():
+            signal.signal(number, before)
+
+
 def _once(make: Callable[[], T]) -> Callable[[], T]:
     """Call ``make`` at the first use, once, from whatever thread comes first."""
     lock = threading.Lock()
@@ -115,19 +144,6 @@ def __getattr__(name: str) -> Any:
     return app
 
 
-class _Server(uvicorn.Server):
-    """Ends the streams when it is told to stop: by themselves they would go on for ever."""
-
-    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._end_streams = end_streams
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # In a thread: what a signal interrupts may hold the lock that this needs.
-        threading.Thread(target=self._end_streams, daemon=True).start()
-        super().handle_exit(sig, frame)
-
-
 def main() -> None:
     settings = _settings_or_exit()
     app = create_app(settings)
@@ -135,7 +151,7 @@ def main() -> None:
         app.state.runtime().start()
     except SchemaMismatch as error:
         sys.exit(f"api-service: {error}")
-    config = uvicorn.Config(
+    uvicorn.run(
         app,
         host=settings.api_host,
         port=settings.api_port,
@@ -143,7 +159,6 @@ def main() -> None:
         access_log=False,
         log_config=None,
     )
-    _Server(config, app.state.runtime().watcher.close).run()
 
 
 if __name__ == "__main__":

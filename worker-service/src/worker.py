@@ -104,6 +104,7 @@ class Worker:
                 "pid": os.getpid(),
                 "concurrency": settings.worker_concurrency,
                 "lease_seconds": settings.lease_seconds,
+                "max_attempts": settings.max_attempts,
                 "types": self._types,
             },
             catalogue=[handlers[name].entry() for name in self._types],

@@ -65,7 +65,14 @@ class Bench:
     worker_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def register(self, worker_id: str) -> str:
-        about = {"host": "h", "pid": 1, "concurrency": 1, "lease_seconds": 15, "types": ["simulate"]}
+        about = {
+            "host": "h",
+            "pid": 1,
+            "concurrency": 1,
+            "lease_seconds": 15,
+            "max_attempts": 3,
+            "types": ["simulate"],
+        }
         self.leases.register(worker_id, about)
         return worker_id
 

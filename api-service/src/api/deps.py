@@ -39,6 +39,7 @@ async def _task_id(
 
 
 async def _idempotency_key(
+    request: Request,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -53,6 +54,8 @@ async def _idempotency_key(
     """Return the key without its quotes: printable ASCII, no spaces at the ends."""
     if idempotency_key is None:
         return None
+    if len(request.headers.getlist("idempotency-key")) > 1:
+        raise refused([{"field": "Idempotency-Key", "message": "must be one, there are several"}])
     if not _KEY.fullmatch(idempotency_key):
         message = (
             "must be 1 to 255 printable ASCII characters, without quotes inside or spaces at the "

@@ -44,10 +44,10 @@ class RequestContext:
         request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid4())
         request.state.request_id = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        status = 0
+        status, stuck = 0, False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, stuck
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
@@ -55,14 +55,17 @@ class RequestContext:
                 async with asyncio.timeout(SEND_SECONDS):
                     await send(message)
             except TimeoutError:
+                stuck = True
                 raise ClientStuck from None
 
         started = time.monotonic()
         try:
             await self._app(scope, receive, send_with_id)
-        except ClientStuck:
-            log.warning("client does not read, dropped", path=scope["path"])
         except Exception:
+            if stuck:
+                # Comes in a group of its own from a stream.
+                log.warning("client does not read, dropped", path=scope["path"])
+                return
             log.exception("request broke", method=scope["method"], path=scope["path"])
             if status:
                 raise

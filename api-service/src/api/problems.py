@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from src.api.values import TIME_HINT
 from src.db.database import DatabaseUnavailable, SchemaMismatch
 from src.services.errors import KeyReused, SubmissionInvalid, TaskNotFound, TransitionRefused
 from src.services.transitions import Action
@@ -215,7 +216,9 @@ def _entry(error: Any, request: Request) -> dict[str, str]:
     elif kind == "missing":
         message = "is required" if place else "A JSON object is required as the body."
     elif kind == "model_attributes_type":
-        message = "The body must be a JSON object."
+        message = "must be a JSON object" if place else "The body must be a JSON object."
+    elif kind.startswith("datetime"):
+        message = TIME_HINT
     elif place[-1:] == ["cursor"] and kind == "string_pattern_mismatch":
         message = "must be the 'next' of an earlier answer; leave it out to begin"
     elif kind == "string_unicode":

@@ -91,7 +91,8 @@ class TaskFilter(BaseModel):
     def filter(self) -> Filter:
         return Filter(
             statuses=tuple(sorted(set(self.status))),
-            types=tuple(sorted(set(self.type))),
+            # The column is ASCII and cannot be compared with anything else; no type is "".
+            types=tuple(sorted({name if name.isascii() else "" for name in self.type})),
             priorities=tuple(sorted({PRIORITIES[name] for name in self.priority})),
             created_after=instant(self.created_after) if self.created_after else None,
             created_before=instant(self.created_before) if self.created_before else None,

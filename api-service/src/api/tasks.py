@@ -57,7 +57,7 @@ async def submit_task(
     if replayed:
         headers["Idempotency-Replayed"] = "true"
     if wait.seconds:
-        row = await until_final(request, runtime, task_id, wait.seconds)
+        row = await until_final(request, runtime, task_id, wait)
         headers |= wait.applied()
         if row is not None:
             return task_answer(TaskView.of(row), headers=headers)
@@ -128,12 +128,10 @@ async def get_task(
 ) -> Response:
     """Tell how far a task is and what came of it."""
     row: Any = await run_in_threadpool(runtime.tasks.get, task_id)
-    headers = {}
-    if wait.seconds:
-        headers = wait.applied()
-        if row["status"] not in FINAL:
-            row = await until_final(request, runtime, task_id, wait.seconds)
-            row = row or await run_in_threadpool(runtime.tasks.get, task_id)
+    if wait.seconds and row["status"] not in FINAL:
+        row = await until_final(request, runtime, task_id, wait)
+        row = row or await run_in_threadpool(runtime.tasks.get, task_id)
+    headers = wait.applied() if wait.seconds else {}
     return task_answer(TaskView.of(row), headers=headers, request=request)
 
 

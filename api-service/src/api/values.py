@@ -11,6 +11,10 @@ MAX_DESCRIPTION_BYTES = 65_535
 MAX_METADATA_BYTES = 64 * 1024
 #: MariaDB refuses JSON deeper than 32; twenty leaves room for what wraps it.
 MAX_METADATA_DEPTH = 20
+TIME_HINT = (
+    "must be a time as RFC 3339 has it, with a zone: 2026-01-23T04:17:34Z "
+    "(in a URL a + is written %2B)"
+)
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
@@ -76,10 +80,7 @@ def rfc3339(value: object) -> object:
     """Return what is written as RFC 3339 has it, or raise ValueError."""
     if isinstance(value, str) and _RFC3339.fullmatch(value):
         return value
-    raise ValueError(
-        "must be a time as RFC 3339 has it, with a zone: 2026-01-23T04:17:34Z "
-        "(in a URL a + is written %2B)"
-    )
+    raise ValueError(TIME_HINT)
 
 
 def instant(value: datetime) -> datetime:

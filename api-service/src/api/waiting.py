@@ -21,10 +21,14 @@ class Wait:
     def __init__(self, seconds: float, *, is_preference: bool) -> None:
         self.seconds = seconds
         self._is_preference = is_preference
+        #: Unset where too many wait already.
+        self.is_heeded = True
 
     def applied(self) -> dict[str, str]:
         """Return the header that says that a preference was heeded (RFC 7240)."""
-        return {"Preference-Applied": f"wait={self.seconds:g}"} if self._is_preference else {}
+        if not (self._is_preference and self.is_heeded):
+            return {}
+        return {"Preference-Applied": f"wait={self.seconds:g}"}
 
 
 async def _wait(
@@ -60,7 +64,7 @@ WaitDep = Annotated[Wait, Depends(_wait)]
 
 
 async def until_final(
-    request: Request, runtime: Runtime, task_id: str, seconds: float
+    request: Request, runtime: Runtime, task_id: str, wait: Wait
 ) -> RowMapping | None:
     """Wait for a task to be final; return its row, or None if it is not so in time.
 
@@ -69,11 +73,12 @@ async def until_final(
     # Who waits takes no part of what the service does at a time.
     request.state.give_way()
     gone = asyncio.ensure_future(_until_gone(request))
-    final = asyncio.ensure_future(runtime.watcher.until_final(task_id, seconds))
+    final = asyncio.ensure_future(runtime.watcher.until_final(task_id, wait.seconds))
     try:
         await asyncio.wait({gone, final}, return_when=asyncio.FIRST_COMPLETED)
         return final.result() if final.done() else None
     except WatchesExhausted:
+        wait.is_heeded = False
         return None
     finally:
         gone.cancel()

@@ -14,6 +14,7 @@ from src.db.dialect import (
     STATEMENT_SECONDS,
     is_away,
     is_collision,
+    is_gone,
     is_sqlite,
     make_engine,
     seeing_one_moment,
@@ -84,7 +85,8 @@ class Database:
                     raise
                 again = error.connection_invalidated or is_collision(error)
                 if not again or time.monotonic() + pause > deadline:
-                    self._note(is_connected=False)
+                    if is_gone(error):
+                        self._note(is_connected=False)
                     raise DatabaseUnavailable(str(error.orig)) from error
             time.sleep(pause)
             pause *= 2

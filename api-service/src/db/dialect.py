@@ -22,6 +22,8 @@ LOCK_WAIT_SECONDS = 1
 
 #: Deadlock, lock wait timeout: the transaction is gone, the same again will do.
 _COLLISIONS = frozenset({1213, 1205})
+#: The connection was lost during a statement, perhaps since it took too long.
+_LOST = frozenset({2006, 2013})
 #: No connection or a lost one, no space, no rights, interrupted: passes, or a person mends it.
 #: PyMySQL makes an OperationalError of every code that it does not know: the class tells nothing.
 _AWAY = frozenset(
@@ -118,6 +120,11 @@ def is_away(error: DBAPIError) -> bool:
         or _code(error) in _AWAY | _COLLISIONS | _READ_ONLY
         or isinstance(error.orig, sqlite3.OperationalError)
     )
+
+
+def is_gone(error: DBAPIError) -> bool:
+    """Tell whether the database is away for everybody, rather than one statement be slow."""
+    return is_away(error) and _code(error) not in _COLLISIONS | _LOST
 
 
 def is_duplicate(error: DBAPIError) -> bool:

@@ -15,7 +15,7 @@ _KEY = String(255).with_variant(mysql.VARCHAR(255, charset="ascii", collation="a
 _INSTANT = DateTime().with_variant(mysql.DATETIME(fsp=3), "mysql")
 _STAMP = DateTime().with_variant(mysql.TIMESTAMP(fsp=3), "mysql")
 _SMALL = Integer().with_variant(mysql.TINYINT(), "mysql")
-_REAL = Float().with_variant(mysql.DOUBLE(), "mysql")
+_REAL = Float().with_variant(mysql.DOUBLE(asdecimal=False), "mysql")
 _JSON = JSON(none_as_null=True)
 
 
@@ -108,6 +108,7 @@ class Worker(Base):
     )
     beat_at: Mapped[datetime] = mapped_column(_INSTANT)
     lease_seconds: Mapped[float] = mapped_column(_REAL)
+    max_attempts: Mapped[int]
     concurrency: Mapped[int]
     busy: Mapped[int] = mapped_column(server_default="0")
     processed: Mapped[int] = mapped_column(

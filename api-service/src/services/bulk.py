@@ -76,20 +76,21 @@ class BulkService:
         Raises:
             DatabaseUnavailable: some may be done; the same request again does the rest.
         """
-        tally = Tally(next_before=before)
+        tally = Tally()
         statuses = [s for s in wanted.statuses or Status if s in OPEN_TO[action]]
         open_ones = replace(wanted, statuses=statuses)
         deadline = time.monotonic() + MAX_SECONDS
         seen = 0
         while statuses:
-            ids, tally.next_before = self._database.read(
-                partial(find_ids, wanted=open_ones, before=tally.next_before, limit=BATCH)
+            ids, before = self._database.read(
+                partial(find_ids, wanted=open_ones, before=before, limit=BATCH)
             )
             seen += len(ids)
             if ids:
                 self._one_batch(action, ids, tally, dry_run=dry_run)
             is_over = seen >= MAX_TASKS or time.monotonic() > deadline
-            if tally.next_before is None or is_over:
+            if before is None or is_over:
+                tally.next_before = before
                 break
         self._report(action, tally, dry_run=dry_run)
         return tally

@@ -17,6 +17,10 @@ from src.services.listing import SUMMARY, Filter, list_tasks
 WINDOW = timedelta(seconds=10)
 #: Changed tasks that one look hands on; further ones come with the next.
 MAX_CHANGES = 1_000
+#: Changes that are read at once; with more of them than that streams begin anew.
+MAX_READ = 50_000
+#: Changed tasks that a stream which was cut off is told of.
+MAX_RESUMED = 5_000
 #: Tasks in the snapshot that a stream begins with.
 SNAPSHOT_TASKS = 50
 #: A stream that was cut off goes on if it is not longer ago than this.
@@ -63,7 +67,7 @@ def read_rows(connection: Connection, ids: Iterable[str], *, whole: bool) -> dic
 
 
 class GapTooLong(Exception):
-    """Nobody has looked for so long that what changed meanwhile is not told one by one."""
+    """So much has changed since somebody looked last that it is not told one by one."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,9 @@ class Window:
         last = self._looked_at or at
         if at - last > MAX_GAP:
             raise GapTooLong
-        versions = {v.task_id: v for v in _changed_since(connection, last - WINDOW, None)}
+        versions = {v.task_id: v for v in _changed_since(connection, last - WINDOW, MAX_READ + 1)}
+        if len(versions) > MAX_READ:
+            raise GapTooLong
         new = {t: v for t, v in versions.items() if self._seen.get(t) != v}
         waiting = self._waiting | new
         chosen = list(waiting)[:MAX_CHANGES]
@@ -113,19 +119,20 @@ class Window:
         """Tell whether there was more than one look hands on."""
         return bool(self._waiting)
 
-    def read_start(self, connection: Connection, since: datetime | None) -> Start:
-        """Return what a stream begins with."""
-        at = now(connection)
-        if since and at - MAX_GAP <= since <= at:
-            missed = _changed_since(connection, since - WINDOW, MAX_CHANGES + 1)
-            if len(missed) <= MAX_CHANGES:
-                rows = read_rows(connection, [v.task_id for v in missed], whole=False)
-                return Start(at, list(rows.values()), is_snapshot=False)
-        newest = list_tasks(connection, Filter(), None, SNAPSHOT_TASKS)
-        return Start(at, newest.tasks, is_snapshot=True)
+
+def read_start(connection: Connection, since: datetime | None) -> Start:
+    """Return what a stream begins with."""
+    at = now(connection)
+    if since and at - MAX_GAP <= since <= at:
+        missed = _changed_since(connection, since - WINDOW, MAX_RESUMED + 1)
+        if len(missed) <= MAX_RESUMED:
+            rows = read_rows(connection, [v.task_id for v in missed], whole=False)
+            return Start(at, list(rows.values()), is_snapshot=False)
+    newest = list_tasks(connection, Filter(), None, SNAPSHOT_TASKS)
+    return Start(at, newest.tasks, is_snapshot=True)
 
 
-def _changed_since(connection: Connection, since: datetime, limit: int | None) -> list[Version]:
+def _changed_since(connection: Connection, since: datetime, limit: int) -> list[Version]:
     query = _VERSION.with_hint(Task, "FORCE INDEX (tasks_changed)", "mysql").where(
         Task.status.in_(list(Status)), Task.updated_at >= since
     )

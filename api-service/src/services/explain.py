@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping, func, select
 
 from src.contract import Status
 from src.db.dialect import now
-from src.models.tables import Attempt, Outbox, Task, Worker
+from src.models.tables import Attempt, Outbox, Task, TaskType, Worker
 from src.services.transitions import find
 
 #: Tasks ahead are counted up to here; beyond it is "10,000 or more".
@@ -28,6 +28,8 @@ class Facts:
     #: The ledger's latest entry.
     last: RowMapping | None
     workers: list[RowMapping]
+    #: Errors that the task's type allows, if it says so.
+    type_limit: int | None
     #: Tasks of the same priority that are due for longer.
     ahead: int
 
@@ -56,6 +58,9 @@ def gather(connection: Connection, task_id: str) -> Facts:
         promised_at=connection.scalar(select(Outbox.due_at).where(Outbox.task_id == task_id)),
         last=connection.execute(last.order_by(Attempt.attempt.desc()).limit(1)).mappings().first(),
         workers=list(connection.execute(select(*Worker.__table__.columns)).mappings()),
+        type_limit=connection.scalar(
+            select(TaskType.max_attempts).where(TaskType.name == task["type"])
+        ),
         ahead=_count_ahead(connection, task) if waits else 0,
     )
 
@@ -79,7 +84,7 @@ def _not_due(facts: Facts) -> Reason:
     if facts.last is None or facts.last["attempt"] != task["attempt"]:
         return Reason("scheduled", f"It is due at {_at(due)}; nothing is done before.", known)
     if facts.last["outcome"] in ("error", "timeout"):
-        limit = task["max_attempts"]
+        limit = _limit(facts)
         of = f" of {limit}" if limit else ""
         return Reason(
             "retry_scheduled",
@@ -93,6 +98,12 @@ def _not_due(facts: Facts) -> Reason:
         f"It is run again at {_at(due)}.",
         known,
     )
+
+
+def _limit(facts: Facts) -> int | None:
+    """Return the errors that the task is allowed: its own limit, its type's, or its workers'."""
+    workers = [w["max_attempts"] for w in facts.workers if facts.task["type"] in w["types"]]
+    return facts.task["max_attempts"] or facts.type_limit or max(workers, default=None)
 
 
 def _due(facts: Facts, broker: str) -> Reason:

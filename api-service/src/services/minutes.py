@@ -18,13 +18,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.contract import PRIORITIES, Status
 from src.db.database import Database, DatabaseUnavailable
 from src.models.tables import Task, TaskMinute
-from src.services.listing import first_id
+from src.services.listing import CLOCK_SKEW, first_id
 
 log = structlog.get_logger(__name__)
 
 MINUTE = timedelta(minutes=1)
 #: A minute is kept once it has been over for so long: by then what began in it is committed.
-SETTLED_AFTER = timedelta(seconds=20)
+SETTLED_AFTER = CLOCK_SKEW + timedelta(seconds=20)
 #: Seconds that one request spends on counting minutes that nobody asked for before; it begins
 #: with the latest one, and the next request goes on.
 BUDGET_SECONDS = 0.3

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from src.contract import FINAL
 from src.db.database import Database, DatabaseUnavailable, SchemaMismatch
-from src.services.changes import GapTooLong, Version, Window, read_rows, read_versions
+from src.services.changes import GapTooLong, Version, Window, read_rows, read_start, read_versions
 
 log = structlog.get_logger(__name__)
 
@@ -190,12 +190,13 @@ class Watcher:
         rows = self._database.read(lambda connection: read_rows(connection, wanted, whole=True))
         for watch, version in changed.items():
             row = rows.get(version.task_id) if version else None
-            watch.seen = version
+            is_final = row is not None and row["status"] in FINAL
             if row is None:
                 _tell(watch, ended="deleted")
-            else:
-                end = "final" if row["status"] in FINAL else None
-                _tell(watch, [row], at, ended=end)
+            elif is_final or not watch.is_for_end:
+                # Not so if it has been made to run again since its version was read.
+                watch.seen = version
+                _tell(watch, [row], at, ended="final" if is_final else None)
 
     def _look_at_all(self, streams: Sequence[Watch]) -> None:
         try:
@@ -209,8 +210,17 @@ class Watcher:
         for watch in [watch for watch in streams if watch.has_begun]:
             if look.rows:
                 _tell(watch, look.rows, look.at)
-        for watch in [watch for watch in streams if not watch.has_begun]:
-            start = self._database.read(partial(self._window.read_start, since=watch.since))
+        new = [watch for watch in streams if not watch.has_begun]
+        self._begin([watch for watch in new if watch.since is None], None)
+        # One read for all: who was cut off later is told some things again.
+        cut_off = {watch: watch.since for watch in new if watch.since is not None}
+        self._begin(list(cut_off), min(cut_off.values(), default=None))
+
+    def _begin(self, watches: Sequence[Watch], since: datetime | None) -> None:
+        if not watches:
+            return
+        start = self._database.read(partial(read_start, since=since))
+        for watch in watches:
             watch.has_begun = True
             _tell(watch, start.rows, start.at, snapshot=start.is_snapshot)
 

@@ -39,7 +39,8 @@ class LeaseStore:
         self._use_outbox = use_outbox
 
     def register(self, worker_id: str, about: Mapping[str, Any]) -> None:
-        """Make this worker's row. ``about``: host, pid, concurrency, lease_seconds, types."""
+        """Make this worker's row. ``about``: host, pid, concurrency, types,
+        lease_seconds, max_attempts."""
         with self._engine.begin() as connection:
             instant = now(connection)
             connection.execute(

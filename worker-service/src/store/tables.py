@@ -88,6 +88,7 @@ WORKERS = Table(
     Column("beat", BigInteger, nullable=False),
     Column("beat_at", _INSTANT, nullable=False),
     Column("lease_seconds", Double, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
     Column("concurrency", Integer, nullable=False),
     Column("busy", Integer, nullable=False),
     Column("processed", BigInteger, nullable=False),
