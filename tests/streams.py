@@ -44,15 +44,15 @@ class EventStream:
 
     def until_task(self, task_id: str, status: str, seconds: float = 30) -> list[Event]:
         """Return all events up to the one that tells this status of this task."""
-        events = []
+        events: list[Event] = []
         deadline = time.monotonic() + seconds
         while True:
             event = self.next(max(deadline - time.monotonic(), 0.01))
             assert event is not None, f"the stream ended without {status}: {events}"
             events.append(event)
-            if event.name == "task" and event.data["task_id"] == task_id:
-                if event.data["status"] == status:
-                    return events
+            task = event.data if event.name == "task" else {}
+            if task.get("task_id") == task_id and task["status"] == status:
+                return events
 
     def _read(self) -> None:
         fields: dict[str, str] = {}

@@ -74,7 +74,7 @@ def test_all_tasks_are_followed_and_none_goes_backwards(system: System) -> None:
         task_ids = [system.client.simulate(fail_attempts=n % 2) for n in range(20)]
         system.client.wait_for_all(task_ids)
         last: dict[str, tuple[int, int]] = {}
-        done = set()
+        done: set[str] = set()
         while done != set(task_ids):
             event = stream.next()
             assert event is not None
@@ -123,7 +123,7 @@ def test_no_change_is_lost_when_thousands_come_at_once(system: System) -> None:
     with all_events(system) as stream:
         assert stream.next() is not None
         result = system.client.act(action="cancel", filter={"status": ["PENDING"]})
-        cancelled = set()
+        cancelled: set[str] = set()
         while len(cancelled) < len(task_ids):
             event = stream.next()
             assert event is not None

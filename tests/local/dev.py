@@ -132,9 +132,10 @@ def check() -> int:
         failed |= run("ruff", "check", cwd=service) != 0
         failed |= run("ruff", "format", "--check", cwd=service) != 0
         failed |= run("mypy", cwd=service) != 0
-    failed |= run("ruff", "check", "--config", "tests/pyproject.toml", "tests") != 0
-    failed |= run("ruff", "format", "--check", "--config", "tests/pyproject.toml", "tests") != 0
-    failed |= run("mypy", "--config-file", "tests/pyproject.toml", "tests") != 0
+    config, rest = "tests/pyproject.toml", ["tests", "bench"]
+    failed |= run("ruff", "check", "--config", config, *rest) != 0
+    failed |= run("ruff", "format", "--check", "--config", config, *rest) != 0
+    failed |= run("mypy", "--config-file", config, *rest) != 0
     return 1 if failed else 0
 
 

@@ -66,13 +66,13 @@ class TaskFilter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     status: list[Status] = Field(
-        default=[], min_length=1, max_length=5, description="Several may be named"
+        default=_ABSENT, min_length=1, max_length=5, description="Several may be named"
     )
     type: list[TypeName] = Field(
-        default=[], min_length=1, max_length=MAX_TYPES, description="Several may be named"
+        default=_ABSENT, min_length=1, max_length=MAX_TYPES, description="Several may be named"
     )
     priority: list[Priority] = Field(
-        default=[], min_length=1, max_length=3, description="Several may be named"
+        default=_ABSENT, min_length=1, max_length=3, description="Several may be named"
     )
     created_after: Instant = Field(
         default=_ABSENT, description="RFC 3339 with a zone; this moment included"
@@ -90,10 +90,10 @@ class TaskFilter(BaseModel):
 
     def filter(self) -> Filter:
         return Filter(
-            statuses=tuple(sorted(set(self.status))),
+            statuses=tuple(sorted(set(self.status or ()))),
             # The column is ASCII and cannot be compared with anything else; no type is "".
-            types=tuple(sorted({name if name.isascii() else "" for name in self.type})),
-            priorities=tuple(sorted({PRIORITIES[name] for name in self.priority})),
+            types=tuple(sorted({name if name.isascii() else "" for name in self.type or ()})),
+            priorities=tuple(sorted({PRIORITIES[name] for name in self.priority or ()})),
             created_after=instant(self.created_after) if self.created_after else None,
             created_before=instant(self.created_before) if self.created_before else None,
             words=(self.q or "").strip(),

@@ -1,0 +1,1 @@
+"""Measurements, as ratios of interleaved runs. Nothing here passes or fails."""
