@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from tests.client import Client
@@ -74,12 +75,16 @@ def hold(api: Service, port: int, task_ids: Sequence[str]) -> Iterator[None]:
         if number % 50 == 49:
             # More at once are refused; those that wait already do not count.
             connected = before + len(sockets) - SLACK
-            wait_until(lambda count=connected: api.sockets() >= count, 20, "them to be connected")
+            wait_until(partial(_has_sockets, api, connected), 20, "them to be connected")
             look_up(port, task_id)
     yield
     for waiter in sockets:
         waiter.close()
     wait_until(lambda: api.sockets() <= before + SLACK, 20, "them to be gone")
+
+
+def _has_sockets(api: Service, count: int) -> bool:
+    return api.sockets() >= count
 
 
 def look_up(port: int, task_id: str) -> None:
