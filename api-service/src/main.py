@@ -54,7 +54,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="Async task queue",
         version="0.1.0",
-        description="Post a task, get `202`; it is run, whatever dies. Errors are RFC 9457.",
+        description=(
+            "Post a task, get `202` and its `task_id`; it is run, whatever dies. To begin: *Submit "
+            "a task*, *Try it out*, *Execute*, then put the `task_id` into *Get a task*. Errors "
+            "are problem details (RFC 9457, `application/problem+json`)."
+        ),
         openapi_tags=[
             {"name": "tasks", "description": "Submit tasks and look them up"},
             {"name": "actions", "description": "Cancel, repeat and delete tasks"},
@@ -63,6 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             {"name": "health", "description": "For probes"},
         ],
         redoc_url=None,
+        swagger_ui_parameters={"defaultModelsExpandDepth": 0},
         redirect_slashes=False,
         lifespan=lifespan,
     )

@@ -5,7 +5,8 @@ from starlette.concurrency import run_in_threadpool
 
 from src.api.answers import task_answer, written
 from src.api.deps import JsonBody, RuntimeDep, TaskId
-from src.api.openapi import SUBMITTED_HEADERS, TASK_HEADERS, problems
+from src.api.openapi import AGAIN_HEADERS, FINAL_HEADERS, TASK_HEADERS, problems
+from src.api.problems import REFUSALS
 from src.api.queries import BulkAction, BulkResult, decode_cursor, encode_cursor
 from src.api.schemas import TASK_ID
 from src.api.views import TaskView
@@ -23,7 +24,7 @@ router = APIRouter(prefix="/api/tasks", tags=["actions"])
     response_model=TaskView,
     response_description="The task is CANCELLED",
     responses={
-        200: TASK_HEADERS,
+        200: FINAL_HEADERS,
         202: {
             "model": TaskView,
             "description": "It runs: its worker is told to stop it, within seconds",
@@ -36,7 +37,8 @@ async def cancel_task(task_id: TaskId, runtime: RuntimeDep) -> Response:
     """Make sure that a task is not run, or not to its end.
 
     A task that waits is CANCELLED at once. One that runs becomes so within a heartbeat of its
-    worker, unless it is COMPLETED first. Asking again changes nothing.
+    worker, unless it is COMPLETED first. Asking again changes nothing. (To try it here, submit one
+    with `"delay_seconds": 600`.)
     """
     task = TaskView.of(await run_in_threadpool(runtime.tasks.act, Action.CANCEL, task_id))
     return task_answer(task, 200 if task.status in FINAL else 202)
@@ -50,8 +52,12 @@ async def cancel_task(task_id: TaskId, runtime: RuntimeDep) -> Response:
     response_model=TaskView,
     response_description="It is PENDING, and due",
     responses={
-        202: SUBMITTED_HEADERS,
-        **problems(404, 409, 500, 503, path=f"/api/tasks/{TASK_ID}/retry"),
+        202: AGAIN_HEADERS,
+        **problems(
+            *(404, 409, 500, 503),
+            path=f"/api/tasks/{TASK_ID}/retry",
+            details={409: REFUSALS[Action.RETRY].format(status="COMPLETED")},
+        ),
     },
 )
 async def retry_task(task_id: TaskId, runtime: RuntimeDep) -> Response:
@@ -67,7 +73,11 @@ async def retry_task(task_id: TaskId, runtime: RuntimeDep) -> Response:
     operation_id="deleteTask",
     summary="Delete a task",
     response_description="It is gone, with its attempts",
-    responses=problems(404, 409, 500, 503, path=f"/api/tasks/{TASK_ID}"),
+    responses=problems(
+        *(404, 409, 500, 503),
+        path=f"/api/tasks/{TASK_ID}",
+        details={409: REFUSALS[Action.DELETE].format(status="PROCESSING")},
+    ),
 )
 async def delete_task(task_id: TaskId, runtime: RuntimeDep) -> Response:
     """Delete a task that does not run, whether it has been run or not."""
@@ -82,7 +92,11 @@ async def delete_task(task_id: TaskId, runtime: RuntimeDep) -> Response:
     dependencies=[JsonBody],
     response_model=BulkResult,
     response_description="How many it changed",
-    responses=problems(400, 408, 413, 415, 500, 503, path="/api/tasks/actions"),
+    responses=problems(
+        *(400, 408, 413, 415, 500, 503),
+        path="/api/tasks/actions",
+        details={400: "filter.statu: unknown field; did you mean 'status'?"},
+    ),
 )
 async def act_on_tasks(wanted: BulkAction, runtime: RuntimeDep) -> Response:
     """Act on the tasks that a filter leaves, or on those named, in batches of 200, each of which is

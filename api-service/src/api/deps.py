@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Path, Request
 
 from src.api.problems import Problem, refused
+from src.api.values import ABSENT
 from src.contract import parse_task_id
 from src.services.errors import TaskNotFound
 from src.services.runtime import Runtime
@@ -29,7 +30,7 @@ async def _require_json(request: Request) -> None:
 
 
 async def _task_id(
-    task_id: Annotated[str, Path(description="As the submission returned it")],
+    task_id: Annotated[str, Path(description="The `task_id` that the submission returned")],
 ) -> str:
     """Return the id as it is stored; what is no UUID is no task's, and no question to the table."""
     known_form = parse_task_id(task_id)
@@ -41,15 +42,16 @@ async def _task_id(
 async def _idempotency_key(
     request: Request,
     idempotency_key: Annotated[
-        str | None,
+        str,
         Header(
+            alias="Idempotency-Key",
             description=(
                 "A key of yours, up to 255 characters, quoted or not: the same request again, with "
                 "the same key, submits no second task and gets the same answer"
             ),
             json_schema_extra={"pattern": f"^({_KEY.pattern})$"},
         ),
-    ] = None,
+    ] = ABSENT,
 ) -> str | None:
     """Return the key without its quotes: printable ASCII, no spaces at the ends."""
     if idempotency_key is None:

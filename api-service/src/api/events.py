@@ -13,6 +13,7 @@ from src.api.deps import RuntimeDep, TaskId
 from src.api.openapi import EVENTS, problems
 from src.api.problems import unavailable
 from src.api.schemas import TASK_ID
+from src.api.values import ABSENT
 from src.api.views import TaskSummary, TaskView
 from src.services.watcher import Watch, Watcher, WatchesExhausted
 
@@ -38,9 +39,12 @@ async def _watch(
     request: Request,
     runtime: RuntimeDep,
     last_event_id: Annotated[
-        str | None,
-        Header(description="The `id` of the last event that was received; browsers send it"),
-    ] = None,
+        str,
+        Header(
+            alias="Last-Event-ID",
+            description="The `id` of the last event that was received; browsers send it",
+        ),
+    ] = ABSENT,
 ) -> AsyncIterator[Watch]:
     watch = _open(request, runtime.watcher, Watch(None, since=_instant(last_event_id)))
     try:
@@ -71,7 +75,8 @@ async def watch_task(
 ) -> AsyncIterator[ServerSentEvent]:
     """Send the task as it is, then after each change, progress included, until it is final.
 
-    Events: `task` (as `GET /api/tasks/{task_id}`), and at last `end` with its `reason`.
+    Events: `task` (as `GET /api/tasks/{task_id}`), and at last `end` with its `reason`. Swagger UI
+    shows them when the stream has ended; `curl -N` as they come.
     """
     async for event in _follow(watch, TaskView):
         yield event
@@ -89,7 +94,8 @@ async def watch_tasks(watch: Annotated[Watch, Depends(_watch)]) -> AsyncIterator
 
     Events: `snapshot` with the 50 newest tasks, `task` for each change (as in the list), and `end`
     with its `reason`. With `Last-Event-ID`, which browsers send by themselves, of up to ten minutes
-    ago it goes on from there without a snapshot, and may repeat some.
+    ago it goes on from there without a snapshot, and may repeat some. Swagger UI cannot show a
+    stream that does not end: use `curl -N http://localhost:8000/api/events`.
     """
     async for event in _follow(watch, TaskSummary):
         yield event

@@ -9,7 +9,12 @@ from src.api.schemas import Health, Liveness
 router = APIRouter(prefix="/health", tags=["health"])
 
 
-@router.get("/live", operation_id="getLiveness", summary="Is the process there?")
+@router.get(
+    "/live",
+    operation_id="getLiveness",
+    summary="Is the process there?",
+    response_description="It is",
+)
 async def live() -> Liveness:
     """Answer as long as the process runs."""
     return Liveness()
@@ -19,7 +24,8 @@ async def live() -> Liveness:
     "/ready",
     operation_id="getReadiness",
     summary="Can tasks be taken?",
-    responses=problems(500, 503),
+    response_description="They can",
+    responses=problems(500, 503, path="/health/ready"),
 )
 def ready(runtime: RuntimeDep) -> Health:
     """Need the database only: without the broker tasks are taken, and start a little later."""

@@ -1,14 +1,16 @@
 """The OpenAPI description: the error responses that routes name, and no others."""
 
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from src.api.schemas import TASK_ID, ProblemView
 
 _DETAILS = {
-    400: "The request is not valid. title: must not be blank",
+    400: "title: must not be blank",
     404: "No task has this id; it was deleted or never stored.",
     408: "The body did not arrive within 10 s.",
     409: "There is nothing to cancel: the task is COMPLETED already.",
@@ -35,6 +37,15 @@ _APPLIED = {
     "description": "The preference that was heeded",
     "example": "wait=10",
 }
+_LOCATION = {
+    "schema": {"type": "string"},
+    "description": "Where the task is",
+    "example": f"/api/tasks/{TASK_ID}",
+}
+_REPLAYED = {
+    "schema": {"type": "string", "enum": ["true"]},
+    "description": "The answer is that of an earlier request with this key",
+}
 TASK_HEADERS: dict[str, Any] = {"headers": {"ETag": _TAG, "Retry-After": _ASK_AGAIN}}
 WAITED_HEADERS: dict[str, Any] = {
     "headers": {**TASK_HEADERS["headers"], "Preference-Applied": _APPLIED}
@@ -53,43 +64,57 @@ EVENTS: dict[str, Any] = {
     "content": {
         "text/event-stream": {
             "schema": {"type": "string"},
-            "example": 'event: task\ndata: {"task_id": "…", "status": "PROCESSING"}\nid: 17\n\n',
+            "example": 'event: task\ndata: {"task_id": "…", "status": "FAILED"}\nid: 1795554718760\n\n',
         }
     },
 }
 SUBMITTED_HEADERS: dict[str, Any] = {
     "headers": {
-        "Location": {
-            "schema": {"type": "string"},
-            "description": "Where the task is",
-            "example": f"/api/tasks/{TASK_ID}",
-        },
+        "Location": _LOCATION,
         "Retry-After": _ASK_AGAIN,
-        "Idempotency-Replayed": {
-            "schema": {"type": "string", "enum": ["true"]},
-            "description": "The answer is that of an earlier request with this key",
-        },
+        "Idempotency-Replayed": _REPLAYED,
         "Preference-Applied": _APPLIED,
     }
 }
+FINISHED_HEADERS: dict[str, Any] = {
+    "headers": {
+        "ETag": _TAG,
+        "Location": _LOCATION,
+        "Idempotency-Replayed": _REPLAYED,
+        "Preference-Applied": _APPLIED,
+    }
+}
+AGAIN_HEADERS: dict[str, Any] = {
+    "headers": {"ETag": _TAG, "Location": _LOCATION, "Retry-After": _ASK_AGAIN}
+}
+FINAL_HEADERS: dict[str, Any] = {"headers": {"ETag": _TAG}}
 
 
-def problems(*statuses: int, path: str = "/api/tasks") -> dict[int | str, dict[str, Any]]:
-    """Describe the error responses of a route, each with an example that names its path."""
-    return {status: _response(status, path) for status in statuses}
+def problems(
+    *statuses: int, path: str = "/api/tasks", details: Mapping[int, str] | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """Describe the error responses of a route, each with an example that names its path.
+
+    ``details``: of statuses that say something of their own here; for 400 ``field: message``.
+    """
+    said = {**_DETAILS, **(details or {})}
+    return {status: _response(status, path, said[status]) for status in statuses}
 
 
-def _response(status: int, path: str) -> dict[str, Any]:
+def _response(status: int, path: str, detail: str) -> dict[str, Any]:
+    field, _, message = detail.partition(": ")
+    if status == 400:
+        detail = f"The request is not valid. {detail}"
     example: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": _DETAILS[status],
+        "detail": detail,
         "instance": path,
         "request_id": "0b0f4a3c-6a44-4d0c-9d1b-0f6f5d1c7a55",
     }
     if status == 400:
-        example["errors"] = [{"field": "title", "message": "must not be blank"}]
+        example["errors"] = [{"field": field, "message": message}]
     description: dict[str, Any] = {
         "description": HTTPStatus(status).phrase,
         "content": {
@@ -101,9 +126,23 @@ def _response(status: int, path: str) -> dict[str, Any]:
     }
     if status == 503:
         description["headers"] = {
-            "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds", "example": 2}
+            "Retry-After": {
+                "schema": {"type": "integer"},
+                "description": "Seconds after which to try again",
+                "example": 2,
+            }
         }
     return description
+
+
+def _models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Return the models of this API that have examples."""
+    for model in base.__subclasses__():
+        extra = model.model_config.get("json_schema_extra")
+        is_ours = model.__module__.startswith("src.api")
+        if is_ours and isinstance(extra, dict) and "examples" in extra:
+            yield model
+        yield from _models(model)
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -121,5 +160,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
         components.pop("HTTPValidationError", None)
         components.pop("ValidationError", None)
         components["ProblemView"] = ProblemView.model_json_schema()
+        for model in _models(BaseModel):
+            extra = model.model_config.get("json_schema_extra")
+            if model.__name__ in components and isinstance(extra, dict):
+                # As they are written: pydantic sorts their fields, FastAPI drops their nulls.
+                components[model.__name__] |= {"examples": extra["examples"]}
+        schema["components"]["schemas"] = dict(sorted(components.items()))
         app.openapi_schema = schema
     return app.openapi_schema

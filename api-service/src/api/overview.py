@@ -17,6 +17,7 @@ router = APIRouter(prefix="/api", tags=["overview"])
     "/tasks/{task_id}/explain",
     operation_id="explainTask",
     summary="Why is this task not finished?",
+    response_description="Why, as a code and in words",
     response_model=Explanation,
     responses=problems(404, 500, 503, path=f"/api/tasks/{TASK_ID}/explain"),
 )
@@ -30,6 +31,7 @@ async def explain_task(task_id: TaskId, runtime: RuntimeDep) -> Response:
     "/stats",
     operation_id="getStats",
     summary="The whole in numbers",
+    response_description="The numbers now",
     response_model=Stats,
     responses=problems(500, 503, path="/api/stats"),
 )
@@ -51,6 +53,7 @@ async def get_stats(runtime: RuntimeDep) -> Response:
     "/workers",
     operation_id="listWorkers",
     summary="Who works, and on what",
+    response_description="The workers, by their start",
     response_model=WorkerList,
     responses=problems(500, 503, path="/api/workers"),
 )
@@ -64,6 +67,7 @@ async def list_workers(runtime: RuntimeDep) -> Response:
     "/task-types",
     operation_id="listTaskTypes",
     summary="What can be submitted",
+    response_description="The types, by name",
     response_model=TypeList,
     responses=problems(500, 503, path="/api/task-types"),
 )

@@ -28,7 +28,8 @@ RETRY_AFTER_SECONDS = 2
 #: Errors that one answer names; a body can have any number.
 MAX_ERRORS = 50
 
-_REFUSALS = {
+#: What a 409 says, by what was asked for.
+REFUSALS = {
     Action.CANCEL: "There is nothing to cancel: the task is {status} already.",
     Action.RETRY: (
         "Only what is FAILED or CANCELLED is run again: the task is {status}. "
@@ -105,7 +106,7 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(TransitionRefused)
     async def transition_refused(request: Request, error: TransitionRefused) -> Response:
-        detail = _REFUSALS[Action(error.action)].format(status=error.status)
+        detail = REFUSALS[Action(error.action)].format(status=error.status)
         return answer(request, Problem(409, detail))
 
     @app.exception_handler(KeyReused)

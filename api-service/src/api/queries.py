@@ -1,7 +1,7 @@
 """What is asked for of many tasks: filters, pages, and one action on all of them."""
 
 import uuid
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from src.api.schemas import SAYS_SOMETHING, TASK_ID, Instant, Priority, TypeName
-from src.api.values import instant, not_blank, storable_text
+from src.api.values import ABSENT, instant, not_blank, storable_text
 from src.contract import PRIORITIES, Status, parse_task_id
 from src.services.listing import Filter
 from src.services.transitions import Action
@@ -56,9 +56,6 @@ def encode_cursor(task_id: str) -> str:
 
 Cursor = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
 
-#: What may be absent but not null: an absent one is never looked at.
-_ABSENT: Any = None
-
 
 class TaskFilter(BaseModel):
     """Which tasks; several fields must all fit, several values of one are alternatives."""
@@ -66,22 +63,22 @@ class TaskFilter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     status: list[Status] = Field(
-        default=_ABSENT, min_length=1, max_length=5, description="Several may be named"
+        default=ABSENT, min_length=1, max_length=5, description="Several may be named"
     )
     type: list[TypeName] = Field(
-        default=_ABSENT, min_length=1, max_length=MAX_TYPES, description="Several may be named"
+        default=ABSENT, min_length=1, max_length=MAX_TYPES, description="Several may be named"
     )
     priority: list[Priority] = Field(
-        default=_ABSENT, min_length=1, max_length=3, description="Several may be named"
+        default=ABSENT, min_length=1, max_length=3, description="Several may be named"
     )
     created_after: Instant = Field(
-        default=_ABSENT, description="RFC 3339 with a zone; this moment included"
+        default=ABSENT, description="RFC 3339 with a zone; this moment included"
     )
     created_before: Instant = Field(
-        default=_ABSENT, description="RFC 3339 with a zone; this moment excluded"
+        default=ABSENT, description="RFC 3339 with a zone; this moment excluded"
     )
     q: Annotated[_Words, AfterValidator(_few_words)] = Field(
-        default=_ABSENT,
+        default=ABSENT,
         description=(
             "A task's id, or words that its title holds, all of them. A page looks for words among "
             "50,000 tasks that the other filters leave, and says so in `searched`."
@@ -117,7 +114,7 @@ class ListQuery(TaskFilter):
 
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT, description="Tasks on a page")
     cursor: Cursor = Field(
-        default=_ABSENT, description="The `next` of the page before; with the same filters"
+        default=ABSENT, description="The `next` of the page before; with the same filters"
     )
 
 
@@ -141,13 +138,13 @@ class BulkAction(BaseModel):
             "not run"
         )
     )
-    filter: BulkFilter = Field(default=_ABSENT, description="Or `task_ids`")
+    filter: BulkFilter = Field(default=ABSENT, description="Or `task_ids`")
     task_ids: Annotated[
         list[Annotated[str, AfterValidator(_task_id), Field(json_schema_extra={"format": "uuid"})]],
         Field(min_length=1, max_length=MAX_IDS),
-    ] = Field(default=_ABSENT, description=f"1 to {MAX_IDS:,} ids. Or `filter`")
+    ] = Field(default=ABSENT, description=f"1 to {MAX_IDS:,} ids. Or `filter`")
     cursor: Cursor = Field(
-        default=_ABSENT, description="The `next` of the request before; with the same filter"
+        default=ABSENT, description="The `next` of the request before; with the same filter"
     )
     dry_run: bool = Field(default=False, strict=True, description="Only count")
 

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from src.api.answers import ASK_AGAIN_SECONDS, task_answer, written
 from src.api.deps import IdempotencyKey, JsonBody, RuntimeDep, TaskId
 from src.api.openapi import (
+    FINISHED_HEADERS,
     LIST_HEADERS,
     SUBMITTED_HEADERS,
     TASK_HEADERS,
@@ -17,6 +18,7 @@ from src.api.openapi import (
 from src.api.problems import refused
 from src.api.queries import ListQuery, decode_cursor, encode_cursor
 from src.api.schemas import TASK_ID, BatchSubmitted, SubmitBatch, SubmitTask, TaskSubmitted
+from src.api.values import ABSENT
 from src.api.views import AttemptList, TaskList, TaskView
 from src.api.waiting import WaitDep, until_final
 from src.contract import FINAL
@@ -35,8 +37,8 @@ router = APIRouter(prefix="/api/tasks", tags=["tasks"])
     responses={
         200: {
             "model": TaskView,
-            "description": "It was waited for, and is final",
-            **WAITED_HEADERS,
+            "description": "Only with `wait` or `Prefer: wait=N`: the task, final in time",
+            **FINISHED_HEADERS,
         },
         202: SUBMITTED_HEADERS,
         **problems(400, 408, 413, 415, 422, 500, 503),
@@ -95,7 +97,12 @@ async def submit_tasks(batch: SubmitBatch, request: Request, runtime: RuntimeDep
     summary="List tasks, newest first",
     response_model=TaskList,
     response_description="A page; follow `next`, or the header `Link`",
-    responses={200: LIST_HEADERS, **problems(400, 500, 503)},
+    responses={
+        200: LIST_HEADERS,
+        **problems(
+            *(400, 500, 503), details={400: "limit: Input should be less than or equal to 200"}
+        ),
+    },
 )
 async def list_tasks(
     query: Annotated[ListQuery, Query()], request: Request, runtime: RuntimeDep
@@ -120,11 +127,21 @@ async def list_tasks(
     responses={
         200: WAITED_HEADERS,
         304: {"description": "It is as `If-None-Match` says", **TASK_HEADERS},
-        **problems(400, 404, 500, 503, path=f"/api/tasks/{TASK_ID}"),
+        **problems(
+            *(400, 404, 500, 503),
+            path=f"/api/tasks/{TASK_ID}",
+            details={400: "wait: Input should be less than or equal to 60"},
+        ),
     },
 )
 async def get_task(
-    task_id: TaskId, wait: WaitDep, request: Request, runtime: RuntimeDep
+    task_id: TaskId,
+    wait: WaitDep,
+    request: Request,
+    runtime: RuntimeDep,
+    _known: Annotated[
+        str, Header(alias="If-None-Match", description="The `ETag` of an earlier answer")
+    ] = ABSENT,
 ) -> Response:
     """Tell how far a task is and what came of it."""
     row: Any = await run_in_threadpool(runtime.tasks.get, task_id)
@@ -139,6 +156,7 @@ async def get_task(
     "/{task_id}/attempts",
     operation_id="listAttempts",
     summary="List a task's attempts",
+    response_description="Its attempts, the first one first",
     response_model=AttemptList,
     responses=problems(404, 500, 503, path=f"/api/tasks/{TASK_ID}/attempts"),
 )

@@ -76,6 +76,10 @@ def _check(value: Any, levels: int) -> None:
             raise ValueError("integers must fit into 64 bits; send larger ones as strings")
 
 
+#: The default of what may be absent but not null.
+ABSENT: Any = None
+
+
 def rfc3339(value: object) -> object:
     """Return what is written as RFC 3339 has it, or raise ValueError."""
     if isinstance(value, str) and _RFC3339.fullmatch(value):

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Query, Request
 from sqlalchemy import RowMapping
 
+from src.api.values import ABSENT
 from src.services.runtime import Runtime
 from src.services.watcher import WatchesExhausted
 
@@ -34,20 +35,21 @@ class Wait:
 async def _wait(
     request: Request,
     wait: Annotated[
-        float | None,
+        float,
         Query(
             ge=0,
             le=MAX_WAIT_SECONDS,
             allow_inf_nan=False,
             description="Seconds to wait for the task to be final, instead of `Prefer: wait=N`",
         ),
-    ] = None,
+    ] = ABSENT,
     prefer: Annotated[
-        str | None,
+        str,
         Header(
+            alias="Prefer",
             description=f"`wait=N`: wait up to N seconds, at most {MAX_WAIT_SECONDS} (RFC 7240)",
         ),
-    ] = None,
+    ] = ABSENT,
 ) -> Wait:
     if wait is not None:
         return Wait(wait, is_preference=False)
