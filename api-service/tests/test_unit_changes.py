@@ -72,7 +72,7 @@ def test_what_is_more_than_one_look_hands_on_comes_with_the_next(
     looks = [seen(database, window) for _ in range(4)]
 
     assert [len(look) for look in looks] == [2, 2, 1, 0]
-    assert sorted(sum(looks, [])) == ids
+    assert sorted(task_id for look in looks for task_id in look) == ids
     assert not window.has_more()
 
 

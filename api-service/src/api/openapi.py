@@ -64,7 +64,7 @@ EVENTS: dict[str, Any] = {
     "content": {
         "text/event-stream": {
             "schema": {"type": "string"},
-            "example": 'event: task\ndata: {"task_id": "…", "status": "FAILED"}\nid: 1795554718760\n\n',
+            "example": 'event: task\ndata: {"task_id": "…"}\nid: 1795554718760\n\n',
         }
     },
 }
