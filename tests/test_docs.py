@@ -52,6 +52,28 @@ def test_the_tour_through_handlers_works_as_it_is_pasted(system: System, tmp_pat
     assert "timeout: the attempt took longer than 1 s" in ended.stdout
 
 
+def test_the_tour_through_the_api_works_as_it_is_pasted(system: System) -> None:
+    system.stack.start_worker(LEASE_SECONDS="15")
+    [tour] = [block for block in blocks("docs/api.md", "sh") if block.startswith("API=")]
+
+    ended = subprocess.run(
+        ["sh", "-e", "-c", tour.replace("http://localhost:8000", system.stack.url)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    answers = [int(status) for status in re.findall(r"HTTP/1.1 (\d+)", ended.stdout)]
+    assert answers == [202, 202, 422, 200, 304, 202, 200, 202, 204, 404], ended.stdout
+    assert ended.stdout.lower().count("idempotency-replayed: true") == 1
+    assert re.findall(r'"code":"(\w+)"', ended.stdout) == ["scheduled", "running"]
+    assert re.findall(r'"count":2,"skipped"', ended.stdout) == ['"count":2,"skipped"'] * 3
+    assert re.findall(r'"outcome":"(\w+)"', ended.stdout) == ["error", "error", "completed"]
+    assert 'data: {"reason": "final"}' in ended.stdout
+    assert '"searched":{"rows":' in ended.stdout
+
+
 def test_dev_start_serves_a_folder_of_ones_own_and_replaces_a_dead_worker(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
