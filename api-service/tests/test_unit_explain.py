@@ -26,6 +26,7 @@ def facts(
         "run_at": NOW - 5 * SECOND,
         "attempt": 0,
         "errors": 0,
+        "crashes": 0,
         "max_attempts": None,
         "worker_id": None,
         "started_at": None,
@@ -86,7 +87,13 @@ LATER = {"run_at": NOW + 30 * SECOND}
         ("queued", "10,000 or more of its priority", {"ahead": MAX_AHEAD}),
         ("no_worker", "No live worker serves the type 'mail'", {"task": {"type": "mail"}}),
         ("no_worker", "start one", {"worker": {"beat_at": NOW - 16 * SECOND}}),
-        ("rescued", "Attempt 2 was lost (worker_lost", {"task": {"attempt": 2}, "last": LOST}),
+        (
+            "rescued",
+            "Attempt 2 was lost (worker_lost",
+            {"task": {"attempt": 2, "crashes": 1}, "last": LOST},
+        ),
+        # The client has asked for another go since.
+        ("queued", "free slot", {"task": {"attempt": 2}, "last": LOST}),
         (
             "waiting_for_broker",
             "waiting for the broker (connected) since 2026-01-23T04:17:31Z",

@@ -129,6 +129,7 @@ class BulkAction(BaseModel):
                 {"action": "cancel", "task_ids": [TASK_ID]},
             ],
             "oneOf": [{"required": ["filter"]}, {"required": ["task_ids"]}],
+            "dependentRequired": {"cursor": ["filter"]},
         },
     )
 
@@ -152,6 +153,8 @@ class BulkAction(BaseModel):
     def _one_choice(self) -> Self:
         if (self.filter is None) == (self.task_ids is None):
             raise ValueError("give filter or task_ids, one of them")
+        if self.cursor and self.task_ids:
+            raise ValueError("cursor goes with filter; with task_ids leave it out")
         return self
 
 

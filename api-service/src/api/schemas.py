@@ -150,7 +150,7 @@ class SubmitTask(BaseModel):
     def repeatable(self, key: str) -> Repeatable:
         """Return how to know this submission again: an absent field and a null are the same."""
         said = {name: value for name, value in self if value is not None}
-        written = json.dumps(said, sort_keys=True, default=datetime.isoformat)
+        written = json.dumps(said, sort_keys=True, default=lambda at: instant(at).isoformat())
         return Repeatable(key, hashlib.sha256(written.encode()).hexdigest())
 
 

@@ -124,7 +124,8 @@ def _due(facts: Facts, broker: str) -> Reason:
         task["attempt"],
         "worker_lost",
     )
-    if lost and facts.last is not None:
+    # A retry request forgets crashes.
+    if lost and task["crashes"] and facts.last is not None:
         return Reason(
             "rescued",
             f"Attempt {task['attempt']} was lost ({facts.last['error']}), and the task was rescued "
