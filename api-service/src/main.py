@@ -25,7 +25,8 @@ from src.services.runtime import Runtime
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-#: Seconds for open requests to end after SIGTERM; without it a stream keeps uvicorn for ever.
+#: Seconds for open requests to end after SIGTERM. Streams are told to end; a client that does
+#: not read would keep uvicorn for ever.
 STOP_SECONDS = 5
 
 

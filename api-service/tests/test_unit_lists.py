@@ -1,7 +1,7 @@
 """Lists of tasks: their order, pages, filters and words."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -258,3 +258,18 @@ def test_an_unknown_parameter_is_400_with_the_nearest_known_one(
     assert response.status_code == 400
     assert fields(response) == [wrong]
     assert f"did you mean '{right}'?" in response.json()["detail"]
+
+
+def test_a_search_looks_at_no_more_rows_than_it_says(
+    client: TestClient, submit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.services.listing.SEARCHED_ROWS", 5)
+    monkeypatch.setattr("src.services.listing.SEARCHED_AT_ONCE", 3)
+    for _ in range(8):
+        submit()
+
+    first = client.get("/api/tasks", params={"q": "unicorn"}).json()
+    rest = client.get("/api/tasks", params={"q": "unicorn", "cursor": first["next"]}).json()
+
+    assert (first["tasks"], first["searched"]["rows"]) == ([], 5)
+    assert (rest["next"], rest["searched"]["rows"]) == (None, 3)

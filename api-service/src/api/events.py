@@ -57,7 +57,9 @@ def _open(request: Request, watcher: Watcher, watch: Watch) -> Watch:
     try:
         watcher.open(watch)
     except WatchesExhausted:
-        raise unavailable("Too many clients watch already; come again later.") from None
+        raise unavailable(
+            "Too many clients wait or follow already, or this process stops; connect again shortly."
+        ) from None
     # A stream takes no part of what the service does at a time.
     request.state.give_way()
     return watch

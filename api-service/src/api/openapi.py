@@ -13,7 +13,7 @@ _DETAILS = {
     400: "title: must not be blank",
     404: "No task has this id; it was deleted or never stored.",
     408: "The body did not arrive within 10 s.",
-    409: "There is nothing to cancel: the task is COMPLETED already.",
+    409: "There is nothing to cancel: the task is COMPLETED already. Leave it, or delete it.",
     413: "The body is larger than 1048576 bytes (MAX_BODY_BYTES); send less.",
     422: "This Idempotency-Key belongs to an earlier request with another body; "
     "use a new key for a new task.",

@@ -30,12 +30,16 @@ MAX_ERRORS = 50
 
 #: What a 409 says, by what was asked for.
 REFUSALS = {
-    Action.CANCEL: "There is nothing to cancel: the task is {status} already.",
+    Action.CANCEL: (
+        "There is nothing to cancel: the task is {status} already. Leave it, or delete it."
+    ),
     Action.RETRY: (
         "Only what is FAILED or CANCELLED is run again: the task is {status}. "
         "Submit a new one instead."
     ),
-    Action.DELETE: "The task runs; cancel it first, then delete it: it is {status}.",
+    Action.DELETE: (
+        "A task that is {status} is not deleted: cancel it, wait until it is final, then delete it."
+    ),
 }
 
 
@@ -123,7 +127,7 @@ def handle_problems(app: FastAPI) -> None:
     @app.exception_handler(SubmissionInvalid)
     async def submission_invalid(request: Request, error: SubmissionInvalid) -> Response:
         found = [{"field": c.field, "message": c.message} for c in error.complaints]
-        return answer(request, refused(found))
+        return answer(request, refused(found[:MAX_ERRORS], len(found)))
 
     @app.exception_handler(DatabaseUnavailable)
     async def database_unavailable(request: Request, error: DatabaseUnavailable) -> Response:

@@ -12,7 +12,8 @@ from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-#: Connections for the request threads and the relay; the servers' default is 151 for everyone.
+#: Connections for the request threads, the relay and the watcher; the servers' default is 151
+#: for everyone.
 POOL_SIZE = 10
 #: Seconds that one statement may take. With one more go after a lost connection a request
 #: stays below the two seconds at which its client begins to wonder.

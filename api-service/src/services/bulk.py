@@ -105,7 +105,8 @@ class BulkService:
 
         def work(connection: Connection) -> _Batch:
             batch = self._apply(connection, action, task_ids, dry_run=dry_run)
-            # Run again since the answer to its commit was lost, it finds its own deeds.
+            # Run again since the answer to its commit was lost, it finds its own deeds. (Where the
+            # first go was undone and somebody else was faster, that one's count.)
             earlier.update(batch.chosen)
             return replace(batch, chosen=dict(earlier))
 

@@ -1,4 +1,4 @@
-"""The statements of the watcher: what changed lately."""
+"""What changed lately: the statements of the watcher, and the window that knows what was told."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

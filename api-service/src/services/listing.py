@@ -113,8 +113,9 @@ def _search(connection: Connection, wanted: Filter, before: str | None, enough: 
     """Look for words, piece by piece, until there are enough or it has looked at enough."""
     search = _Search()
     deadline = time.monotonic() + SEARCH_SECONDS
-    size = min(SEARCHED_AT_ONCE, SEARCHED_ENTRIES // len(list(_kinds(wanted))))
+    at_once = min(SEARCHED_AT_ONCE, SEARCHED_ENTRIES // len(list(_kinds(wanted))))
     while True:
+        size = min(at_once, SEARCHED_ROWS - search.rows)
         piece = _walk(wanted, before, size).subquery()
         rows, last = connection.execute(select(func.count(), func.min(piece.c.id))).one()
         if rows:

@@ -23,6 +23,7 @@ from src.services.listing import CLOCK_SKEW, first_id
 log = structlog.get_logger(__name__)
 
 MINUTE = timedelta(minutes=1)
+_ENDS = {"completed": Status.COMPLETED, "failed": Status.FAILED, "cancelled": Status.CANCELLED}
 #: A minute is kept once it has been over for so long: by then what began in it is committed.
 SETTLED_AFTER = CLOCK_SKEW + timedelta(seconds=20)
 #: Seconds that one request spends on counting minutes that nobody asked for before; it begins
@@ -69,21 +70,18 @@ def _kept(connection: Connection, since: datetime) -> dict[datetime, Minute]:
 
 
 def _count(connection: Connection, minute: datetime) -> Minute:
-    ended = {status: _ended(connection, status, minute) for status in _FINAL}
+    ended = {name: _ended(connection, status, minute) for name, status in _ENDS.items()}
     return Minute(minute, _submitted(connection, minute), **ended)
 
 
-_FINAL = {"completed": Status.COMPLETED, "failed": Status.FAILED, "cancelled": Status.CANCELLED}
-
-
-def _ended(connection: Connection, name: str, minute: datetime) -> int:
+def _ended(connection: Connection, status: Status, minute: datetime) -> int:
     # Nothing changes a final row, so it was changed last when it ended.
     query = (
         select(func.count())
         .select_from(Task)
         .with_hint(Task, "FORCE INDEX (tasks_changed)", "mysql")
         .where(
-            Task.status == _FINAL[name],
+            Task.status == status,
             Task.updated_at >= minute,
             Task.updated_at < minute + MINUTE,
         )

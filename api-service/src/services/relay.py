@@ -132,7 +132,7 @@ class Relay:
         finally:
             if time.monotonic() - connected_at > GOOD_SECONDS:
                 self._failures = 0
-            self._publisher = None
+            self._publisher, self._changed_at = None, datetime.now(UTC)
             publisher.close()
 
     def _publish_handed(self, publisher: Publisher) -> None:

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import cast
 
 from sqlalchemy import Connection, RowMapping, Select, func, literal, select, union_all
 from sqlalchemy.sql.elements import ColumnElement
@@ -69,8 +71,9 @@ def read_statistics(database: Database) -> Statistics:
     read = database.read
     instant = read(now)
     by_status, by_priority = read(_count_statuses)
-    finished = read(lambda connection: _latest(connection, [Status.COMPLETED, Status.FAILED]))
-    failed = read(lambda connection: _latest(connection, [Status.FAILED]))
+    failed = read(partial(_latest, status=Status.FAILED))
+    completed = read(partial(_latest, status=Status.COMPLETED))
+    finished = sorted(completed + failed, key=_ended_at, reverse=True)[:LATEST]
     return Statistics(
         now=instant,
         by_status=by_status,
@@ -131,19 +134,20 @@ def _oldest_due(connection: Connection, instant: datetime) -> datetime | None:
     return min((at for query in firsts if (at := connection.scalar(query))), default=None)
 
 
-def _latest(connection: Connection, statuses: Sequence[Status]) -> list[RowMapping]:
-    """Return the latest tasks that ended in one of the statuses, the last one first."""
-    rows: list[RowMapping] = []
-    for status in statuses:
-        query = (
-            select(Task.id, Task.type, Task.error, Task.run_at, Task.started_at, Task.completed_at)
-            .with_hint(Task, "FORCE INDEX (tasks_changed)", "mysql")
-            .where(Task.status == status)
-            .order_by(Task.updated_at.desc())
-            .limit(LATEST)
-        )
-        rows += connection.execute(query).mappings()
-    return sorted(rows, key=lambda row: row["completed_at"], reverse=True)[:LATEST]
+def _latest(connection: Connection, status: Status) -> list[RowMapping]:
+    """Return the latest tasks that ended so, the last one first."""
+    query = (
+        select(Task.id, Task.type, Task.error, Task.run_at, Task.started_at, Task.completed_at)
+        .with_hint(Task, "FORCE INDEX (tasks_changed)", "mysql")
+        .where(Task.status == status)
+        .order_by(Task.updated_at.desc())
+        .limit(LATEST)
+    )
+    return list(connection.execute(query).mappings())
+
+
+def _ended_at(row: RowMapping) -> datetime:
+    return cast(datetime, row["completed_at"])
 
 
 def _times(rows: Sequence[RowMapping], begin: str, end: str) -> Times:

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 #: Goes of a submission whose key another one takes and gives up at the same time.
 KEY_GOES = 3
-#: Complaints that the refusal of a batch names.
+#: Complaints after which a batch is not checked further; an answer names no more.
 MAX_COMPLAINTS = 50
 
 
@@ -144,9 +144,11 @@ class TaskService:
         def work(connection: Connection) -> RowMapping:
             try:
                 row = act(connection, action, task_id, promise_delivery=promise)
-            except (TaskNotFound, TransitionRefused):
-                # Run again since the answer to its commit was lost, it finds its own deed.
-                if done:
+            except (TaskNotFound, TransitionRefused) as refusal:
+                # Run again since the answer to its commit was lost, it finds its own deed: a task
+                # that is gone, or PENDING already.
+                is_own = isinstance(refusal, TaskNotFound) is (action is Action.DELETE)
+                if done and is_own and action is not Action.CANCEL:
                     return done[0]
                 raise
             done.append(row)

@@ -133,7 +133,11 @@ def _cancelled(instant: datetime) -> dict[str, Any]:
 
 
 def _anew(instant: datetime) -> dict[str, Any]:
-    """A task as it was submitted; ``attempt`` stays, as the fence against what ran before."""
+    """A task to begin anew, due now.
+
+    ``attempt`` stays, as the fence against what ran before, and ``error``, as what the last
+    attempt left.
+    """
     return {
         "status": Status.PENDING,
         "run_at": instant,

@@ -1,7 +1,8 @@
 """One thread that looks for changes on behalf of everybody who waits for one.
 
-So a hundred waiting clients cost one statement each time, and no thread and no connection of
-their own. What it reads it reads one after the other, so no watch ever sees a task go backwards.
+So those who wait cost a read for each fifty of them and each look, and no thread and no
+connection of their own. What it reads it reads one after the other, so no watch ever sees a task
+go backwards.
 """
 
 import asyncio
@@ -27,9 +28,9 @@ log = structlog.get_logger(__name__)
 MAX_WATCHES = 800
 #: Seconds between two looks, at least and at most; in between ten times the length of a look.
 MIN_PAUSE, MAX_PAUSE = 0.1, 2.0
-#: Watches of single tasks that are looked at in one go, and the seconds between two goes: a long
-#: one keeps the interpreter from the requests of others (p99 of a plain lookup among 500 that
-#: wait was twice that without them; so it is the same, see bench/waiters.py).
+#: Watches of single tasks that are looked at in one go, and the seconds between two goes. In one
+#: go for all, the interpreter is kept from other requests: with 500 that wait, p99 of a plain
+#: lookup was twice that without them; in pieces it is the same (bench/waiters.py).
 PIECE, PIECE_PAUSE = 50, 0.01
 #: Seconds to leave a database alone that is away.
 AWAY_PAUSE = 1.0
@@ -38,14 +39,14 @@ MAX_PENDING = 5_000
 
 
 class WatchesExhausted(Exception):
-    """So many watches are open that one more is refused."""
+    """One more watch is refused: so many are open, or the process stops."""
 
 
 @dataclass(eq=False)
 class Watch:
     """What one client waits for. ``put`` is called in the event loop only.
 
-    ``task_id`` None: every task. ``since``: where a stream that was cut off went on from.
+    ``task_id`` None: every task. ``since``: from when a stream that was cut off goes on.
     """
 
     task_id: str | None
@@ -110,10 +111,12 @@ class Watcher:
         with self._lock:
             if len(self._watches) >= MAX_WATCHES or self._is_closed:
                 raise WatchesExhausted
-            self._watches.add(watch)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+                # It waits for the lock; if it cannot be started, nothing is left of this watch.
+                thread.start()
+                self._thread = thread
+            self._watches.add(watch)
         if not watch.is_for_end:
             self._wake.set()
 
@@ -122,7 +125,8 @@ class Watcher:
             self._watches.discard(watch)
 
     async def until_final(self, task_id: str, seconds: float) -> RowMapping | None:
-        """Return the task's row once it is final; None after so long, or if it is deleted.
+        """Return the task's row once it is final; None after so long, if it is deleted, or when the
+        process stops.
 
         Raises:
             WatchesExhausted: too many wait already.
@@ -158,8 +162,9 @@ class Watcher:
                     self._window = Window()
                     return
             try:
-                self._look(watches)
-                pause = min(max(MIN_PAUSE, 10 * (time.monotonic() - began)), MAX_PAUSE)
+                rested = self._look(watches)
+                busy = time.monotonic() - began - rested
+                pause = min(max(MIN_PAUSE, 10 * busy), MAX_PAUSE)
                 if self._window.has_more():
                     pause = MIN_PAUSE
             except (DatabaseUnavailable, SchemaMismatch, SQLAlchemyError) as error:
@@ -171,17 +176,21 @@ class Watcher:
             if self._wake.wait(pause):
                 self._wake.clear()
 
-    def _look(self, watches: Sequence[Watch]) -> None:
+    def _look(self, watches: Sequence[Watch]) -> float:
+        """Look once; return the seconds that it rested between the pieces."""
         single = [watch for watch in watches if watch.task_id is not None]
+        rested = 0.0
         for begin in range(0, len(single), PIECE):
             if begin:
                 time.sleep(PIECE_PAUSE)
+                rested += PIECE_PAUSE
             self._look_at_tasks(single[begin : begin + PIECE])
         streams = [watch for watch in watches if watch.task_id is None]
         if streams:
             self._look_at_all(streams)
         else:
             self._window = Window()
+        return rested
 
     def _look_at_tasks(self, watches: Sequence[Watch]) -> None:
         ids = sorted({watch.task_id for watch in watches if watch.task_id})
@@ -192,6 +201,8 @@ class Watcher:
             if (version := versions.get(watch.task_id or "")) != watch.seen or version is None
             if version is None or version.status in FINAL or not watch.is_for_end
         }
+        if not changed:
+            return
         wanted = sorted({version.task_id for version in changed.values() if version})
         rows = self._database.read(lambda connection: read_rows(connection, wanted, whole=True))
         for watch, version in changed.items():
