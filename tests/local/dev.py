@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from bench import command as bench
 from tests.local.broker import BrokerServer
 from tests.local.database import DatabaseServer
 from tests.local.servers import Server, ServerError, is_free
@@ -36,6 +37,7 @@ def main() -> int:
     kind.add_argument("--real", action="store_true", help="fail where the servers are missing")
     kind.add_argument("--compose", action="store_true", help="the Compose stack (needs Docker)")
     test_.add_argument("pytest", nargs="*", help="passed on to the whole system's tests")
+    bench.add_arguments(commands.add_parser("bench", help="compare with peers at the same work"))
     commands.add_parser("check", help="lint, format, types")
     commands.add_parser("lock", help="resolve the requirements anew")
     arguments = parser.parse_args()
@@ -51,6 +53,8 @@ def main() -> int:
                 )
             case "test":
                 return test(real=arguments.real, selection=arguments.pytest)
+            case "bench":
+                return bench.run(arguments)
             case "lock":
                 return lock()
             case _:
@@ -140,12 +144,13 @@ def check() -> int:
 
 
 def lock() -> int:
-    """Write the three lock files from what the projects ask for; one version of each package."""
+    """Write the lock files from what the projects ask for; one version of each package."""
     api = "api-service/requirements.txt"
     jobs = [
         ["api-service/pyproject.toml", "--extra", "test", "-o", api],
         ["worker-service/pyproject.toml", "-c", api, "-o", "worker-service/requirements.txt"],
         ["tests/requirements.in", "-c", api, "-o", "tests/requirements.txt"],
+        ["bench/requirements.in", "-c", api, "-o", "bench/requirements.txt"],
     ]
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"]
     style = ["--quiet", "--no-header", "--no-annotate"]

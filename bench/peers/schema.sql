@@ -1,0 +1,11 @@
+CREATE TABLE tasks (
+    id           VARCHAR(36) NOT NULL PRIMARY KEY,
+    title        VARCHAR(255) NOT NULL,
+    description  TEXT NOT NULL,
+    status       ENUM('PENDING', 'PROCESSING', 'COMPLETED', 'FAILED') NOT NULL DEFAULT 'PENDING',
+    metadata     JSON,
+    created_at   TIMESTAMP DEFAULT CURRENT_TIMESTAMP,
+    updated_at   TIMESTAMP DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+    completed_at TIMESTAMP NULL,
+    KEY tasks_status (status)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4;
