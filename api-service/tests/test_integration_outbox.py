@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 
 from src.db.database import Database
 from src.models.tables import Outbox, Task
+from src.services.new_tasks import NewTask, Submission, insert_tasks
 from src.services.outbox import delete_promises, lock_due
-from src.services.writer import NewTask, Submission, insert_tasks
 
 
 def _store(database: Database, count: int, *, overdue_seconds: float = 0) -> list[str]:

@@ -1,5 +1,6 @@
 """Repeating and deleting a task, many at once, and what headers tell of a task."""
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -18,10 +19,10 @@ from src.main import create_app
 from src.models.tables import Attempt, Outbox, Task
 from src.services.bulk import BulkService
 from src.services.catalogue import Catalogue
+from src.services.new_tasks import Submission
 from src.services.publisher import Message
 from src.services.tasks import TaskService
 from src.services.transitions import Action
-from src.services.writer import Submission
 
 STATUSES = ["PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"]
 UNKNOWN = "01931f6e-8a37-7c31-b1f5-3f0c2a9d7e10"
@@ -303,7 +304,7 @@ def test_a_retry_promises_its_delivery_anew_and_hands_it_over(
 ) -> None:
     relay = FakeRelay()
     tasks = TaskService(real_database, Catalogue(real_database), relay)
-    task_id = tasks.submit(Submission("t", "d", None, priority="high"))
+    task_id = asyncio.run(tasks.submit(Submission("t", "d", None, priority="high"))).task_id
     put(real_database, task_id, "FAILED", run_at=LONG_AGO)
     lost = update(Outbox).values(due_at=LONG_AGO, handed=False) if old_promise else delete(Outbox)
     real_database.write(lambda connection: connection.execute(lost))

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from src.db.database import Database
 from src.models.tables import Outbox
-from src.services.writer import NewTask, Submission, insert_tasks
+from src.services.new_tasks import NewTask, Submission, insert_tasks
 
 Submit = Callable[..., httpx2.Response]
 

@@ -30,6 +30,7 @@ async def live() -> Liveness:
 def ready(runtime: RuntimeDep) -> Health:
     """Need the database only: without the broker tasks are taken, and start a little later."""
     runtime.database.ping()
+    runtime.tasks.check_writer()
     broker = runtime.broker_state()
     status = "ok" if broker in ("connected", "none") else "degraded"
     return Health(status=status, database="connected", broker=broker)

@@ -16,7 +16,13 @@ from starlette.responses import Response
 
 from src.api.values import TIME_HINT
 from src.db.database import DatabaseUnavailable, SchemaMismatch
-from src.services.errors import KeyReused, SubmissionInvalid, TaskNotFound, TransitionRefused
+from src.services.errors import (
+    KeyReused,
+    SubmissionInvalid,
+    TaskNotFound,
+    TooManySubmissions,
+    TransitionRefused,
+)
 from src.services.transitions import Action
 
 log = structlog.get_logger(__name__)
@@ -128,6 +134,12 @@ def handle_problems(app: FastAPI) -> None:
     async def submission_invalid(request: Request, error: SubmissionInvalid) -> Response:
         found = [{"field": c.field, "message": c.message} for c in error.complaints]
         return answer(request, refused(found[:MAX_ERRORS], len(found)))
+
+    @app.exception_handler(TooManySubmissions)
+    async def too_many_submissions(request: Request, _error: TooManySubmissions) -> Response:
+        return answer(
+            request, unavailable("Too many submissions wait to be stored; send it again shortly.")
+        )
 
     @app.exception_handler(DatabaseUnavailable)
     async def database_unavailable(request: Request, error: DatabaseUnavailable) -> Response:

@@ -27,7 +27,7 @@ from src.api.values import (
     storable_text,
 )
 from src.contract import DEFAULT_TYPE
-from src.services.writer import Repeatable, Submission
+from src.services.new_tasks import Repeatable, Submission
 
 TASK_ID = "01931f6e-8a37-7c31-b1f5-3f0c2a9d7e10"
 SUBMISSION: dict[str, JsonValue] = {

@@ -48,15 +48,10 @@ async def submit_task(
     task: SubmitTask, key: IdempotencyKey, wait: WaitDep, request: Request, runtime: RuntimeDep
 ) -> Response:
     """Store a task. Once you have the 202 it will be run, whatever dies."""
-    replayed = False
-    if key is None:
-        task_id = await run_in_threadpool(runtime.tasks.submit, task.wish())
-    else:
-        task_id, replayed = await run_in_threadpool(
-            runtime.tasks.submit_once, task.wish(), task.repeatable(key)
-        )
+    stored = await runtime.tasks.submit(task.wish(), task.repeatable(key) if key else None)
+    task_id = stored.task_id
     headers = {"Location": f"/api/tasks/{task_id}"}
-    if replayed:
+    if stored.replayed:
         headers["Idempotency-Replayed"] = "true"
     if wait.seconds:
         row = await until_final(request, runtime, task_id, wait)

@@ -60,6 +60,8 @@ def make_engine(url: str) -> Engine:
         max_overflow=0,
         pool_timeout=1,
         pool_use_lifo=True,
+        # A transaction is ended by whoever began it; to make sure of that costs a round trip.
+        pool_reset_on_return=None,
         connect_args={
             "connect_timeout": 1,
             "read_timeout": STATEMENT_SECONDS,

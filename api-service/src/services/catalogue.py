@@ -48,22 +48,27 @@ class Catalogue:
         self._types: _Types = {}
         self._read_at = float("-inf")
 
-    def check(self, type_: str, details: dict[str, Any] | None) -> None:
-        """Return if some worker has told that it can run this, be it alive or not.
+    def is_known_to_fit(self, type_: str, details: dict[str, Any] | None) -> bool:
+        """Tell whether a task can be accepted by what is remembered; asks nobody.
 
         The built-in type is always known and takes anything, whatever the table holds.
+        """
+        if type_ == DEFAULT_TYPE:
+            return True
+        is_new = time.monotonic() - self._read_at < TRUST_SECONDS
+        return is_new and _fits(self._types, type_, details or {})
+
+    def check(self, type_: str, details: dict[str, Any] | None) -> None:
+        """Return if some worker has told that it can run this, be it alive or not.
 
         Raises:
             TypeUnknown: no worker has ever told of this type.
             PayloadInvalid: ``details`` do not fit the type's JSON Schema.
             DatabaseUnavailable: nobody could be asked.
         """
-        if type_ == DEFAULT_TYPE:
+        if self.is_known_to_fit(type_, details):
             return
         payload = details or {}
-        is_new = time.monotonic() - self._read_at < TRUST_SECONDS
-        if is_new and _fits(self._types, type_, payload):
-            return
         types = self._read()
         if not _fits(types, type_, payload):
             raise _fault(types, type_, payload)

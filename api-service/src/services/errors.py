@@ -31,6 +31,10 @@ class TransitionRefused(ServiceError):
         self.status = status
 
 
+class TooManySubmissions(ServiceError):
+    """So many wait to be stored that one more would only wait."""
+
+
 class KeyReused(ServiceError):
     """The idempotency key belongs to a submission that asked for something else."""
 

@@ -31,10 +31,12 @@ class Due:
 
     messages: list[Message]
     settled: list[Promise]
+    #: When, by the database's clock.
+    read_at: datetime
 
 
-def lock_due(connection: Connection, limit: int) -> Due:
-    """Lock what is due and nobody else is sending, the longest due first.
+def lock_due(connection: Connection, limit: int, floor: datetime | None = None) -> Due:
+    """Lock what is due and nobody else is sending, the longest due first; none before ``floor``.
 
     Outbox rows only: a join would lock the tasks as well, and MariaDB has no ``FOR UPDATE OF``.
     """
@@ -43,6 +45,7 @@ def lock_due(connection: Connection, limit: int) -> Due:
         select(Outbox.task_id, Outbox.due_at)
         .with_hint(Outbox, "FORCE INDEX (outbox_due)", "mysql")
         .where(
+            *([Outbox.due_at >= floor] if floor else []),
             Outbox.due_at <= instant,
             or_(Outbox.handed.is_(False), Outbox.due_at <= instant - HANDED_OVERDUE),
         )
@@ -51,7 +54,7 @@ def lock_due(connection: Connection, limit: int) -> Due:
         .with_for_update(skip_locked=True)
     ).all()
     if not due:
-        return Due([], [])
+        return Due([], [], instant)
     pending = {
         task.id: task
         for task in connection.execute(
@@ -66,7 +69,7 @@ def lock_due(connection: Connection, limit: int) -> Due:
         if (task := pending.get(row.task_id))
     ]
     settled = [Promise(row.task_id, row.due_at) for row in due if row.task_id not in pending]
-    return Due(messages, settled)
+    return Due(messages, settled, instant)
 
 
 def delete_promises(connection: Connection, promises: Sequence[Promise | Message]) -> None:

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.contract import Queue
 from src.db.database import Database, DatabaseUnavailable
 from src.db.dialect import brief
+from src.services.bookkeeping import Floor, Sent
 from src.services.outbox import delete_promises, lock_due
 from src.services.publisher import BrokerError, Message, Publisher
 
@@ -48,6 +48,8 @@ class Relay:
         self._buffer: deque[Message] = deque(maxlen=BUFFER)
         self._publisher: Publisher | None = None
         self._changed_at = datetime.now(UTC)
+        self._sent = Sent()
+        self._floor = Floor()
         self._batch = 1
         self._failures = 0
         self._stop = threading.Event()
@@ -119,8 +121,9 @@ class Relay:
         try:
             log.info("relay connected", queue=self._queue.name)
             while self._buffer or not self._stop.is_set():
+                self._publish_handed(publisher)
                 try:
-                    self._publish_handed(publisher)
+                    self._sent.delete_if_due(self._database)
                     if time.monotonic() >= next_sweep and not self._sweep(publisher):
                         next_sweep = time.monotonic() + SWEEP_SECONDS
                 except (DatabaseUnavailable, SQLAlchemyError) as error:
@@ -128,12 +131,14 @@ class Relay:
                     log.warning("relay waits for the database", reason=brief(error))
                     next_sweep = time.monotonic() + SWEEP_SECONDS
                 if not self._buffer:
-                    publisher.idle(max(0.0, next_sweep - time.monotonic()))
+                    wanted_at = min(next_sweep, self._sent.due_at)
+                    publisher.idle(max(0.0, wanted_at - time.monotonic()))
         finally:
             if time.monotonic() - connected_at > GOOD_SECONDS:
                 self._failures = 0
             self._publisher, self._changed_at = None, datetime.now(UTC)
             publisher.close()
+            self._delete_sent()
 
     def _publish_handed(self, publisher: Publisher) -> None:
         messages = [self._buffer.popleft() for _ in range(min(self._batch, len(self._buffer)))]
@@ -141,8 +146,14 @@ class Relay:
             return
         confirmed = publisher.publish(messages, CONFIRM_SECONDS)
         sent = [message for message in messages if message.task_id in confirmed]
-        self._database.write(partial(delete_promises, promises=sent))
+        self._sent.note(sent)
         self._judge(len(messages), len(sent))
+
+    def _delete_sent(self) -> None:
+        try:
+            self._sent.delete(self._database)
+        except (DatabaseUnavailable, SQLAlchemyError) as error:
+            log.warning("relay leaves what it sent in the outbox", reason=brief(error))
 
     def _sweep(self, publisher: Publisher) -> bool:
         """Send what is due and was handed to nobody, or to a relay that died.
@@ -156,13 +167,17 @@ class Relay:
         """
         limit = self._batch
         with self._database.engine.begin() as connection:
-            due = lock_due(connection, limit)
+            with self._floor.timed() as floor:
+                due = lock_due(connection, limit, floor)
             confirmed = publisher.publish(due.messages, CONFIRM_SECONDS)
             sent = [message for message in due.messages if message.task_id in confirmed]
             delete_promises(connection, [*sent, *due.settled])
+        is_all = len(due.messages) + len(due.settled) < limit
+        if is_all:
+            self._floor.rise(due.read_at)
         if due.messages:
             self._judge(len(due.messages), len(sent))
-        return len(due.messages) + len(due.settled) == limit
+        return not is_all
 
     def _judge(self, published: int, confirmed: int) -> None:
         if confirmed < published:

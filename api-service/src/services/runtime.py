@@ -58,6 +58,7 @@ class Runtime:
 
     def close(self) -> None:
         self.watcher.close()
+        self.tasks.close()
         if self.relay:
             self.relay.stop()
         self.database.close()

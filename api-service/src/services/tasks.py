@@ -1,19 +1,16 @@
 """Submitting tasks, looking one up, and what a client may do to it."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Protocol
 
 import structlog
 import uuid_utils
-from sqlalchemy import Connection, RowMapping, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, RowMapping
 
 from src.contract import DEFAULT_PRIORITY, PRIORITIES
-from src.db.database import Database, DatabaseUnavailable
-from src.db.dialect import is_duplicate
-from src.models.tables import Task
+from src.db.database import Database
 from src.services.catalogue import Catalogue
 from src.services.errors import (
     Complaint,
@@ -24,22 +21,23 @@ from src.services.errors import (
 )
 from src.services.ledger import Ledger, read_ledger
 from src.services.listing import Filter, Page, list_tasks
+from src.services.new_tasks import (
+    NewTask,
+    Repeatable,
+    Stored,
+    StoredBatch,
+    Submission,
+    find_keys,
+    store_batch,
+)
 from src.services.publisher import Message
 from src.services.transitions import Action, act, find
-from src.services.writer import NewTask, Repeatable, Submission, insert_tasks
+from src.services.writer import Hand, Writer
 
 log = structlog.get_logger(__name__)
 
-#: Goes of a submission whose key another one takes and gives up at the same time.
-KEY_GOES = 3
 #: Complaints after which a batch is not checked further; an answer names no more.
 MAX_COMPLAINTS = 50
-
-
-class Hand(Protocol):
-    """Where committed tasks are handed to for delivery; must not block."""
-
-    def hand(self, messages: Sequence[Message]) -> None: ...
 
 
 class TaskService:
@@ -49,46 +47,40 @@ class TaskService:
         self._database = database
         self._catalogue = catalogue
         self._relay = relay
+        self._writer = Writer(database, relay)
 
-    def submit(self, wish: Submission) -> str:
-        """Store a task and promise its delivery; return its id once both are committed.
+    async def submit(self, wish: Submission, repeatable: Repeatable | None = None) -> Stored:
+        """Store a task and promise its delivery; return once both are committed.
 
-        Raises:
-            SubmissionInvalid: no worker can run it.
-            DatabaseUnavailable: nothing may be stored; the same request is safe to send again.
-        """
-        self._catalogue.check(wish.type, wish.details)
-        task = _new(wish)
-        self._store([task])
-        return task.task_id
-
-    def submit_once(self, wish: Submission, repeatable: Repeatable) -> tuple[str, bool]:
-        """Store a task, unless it was stored under this key before.
-
-        The key is unique in the table: of two requests at once, one inserts, and the other one
-        waits for it and then finds its row.
-
-        Returns:
-            The id, and whether it is that of an earlier request.
+        With ``repeatable`` a task that was stored under this key before is the answer. The key is
+        unique in the table: of two requests at once, the second one finds the first one's row.
 
         Raises:
-            KeyReused: that request asked for something else.
+            KeyReused: the request under this key asked for something else.
             SubmissionInvalid: no worker can run it.
-            DatabaseUnavailable: it may be stored; the same request is safe to send again.
+            TooManySubmissions: it is not stored; the service has too much to do.
+            DatabaseUnavailable: it may be stored; with a key it is safe to send again.
         """
-        for _ in range(KEY_GOES):
-            if known := self._find_by_key(repeatable):
-                return known, True
-            self._catalogue.check(wish.type, wish.details)
-            task = _new(wish, repeatable)
-            try:
-                self._store([task])
-            except IntegrityError as error:
-                if not is_duplicate(error):
-                    raise
-            else:
-                return task.task_id, False
-        raise DatabaseUnavailable("the idempotency key changes hands all the time")
+        if not self._catalogue.is_known_to_fit(wish.type, wish.details):
+            known = await asyncio.to_thread(self._check, wish, repeatable)
+            if known:
+                return known
+        stored = await self._writer.store(_new(wish, repeatable))
+        if not stored.replayed:
+            log.info("submitted", task_id=stored.task_id, type=wish.type)
+        return stored
+
+    def check_writer(self) -> None:
+        """Return if submissions are stored, as far as can be told.
+
+        Raises:
+            DatabaseUnavailable: they are not.
+        """
+        self._writer.check()
+
+    def close(self) -> None:
+        """Store what waits, and end."""
+        self._writer.stop()
 
     def submit_all(self, wishes: Sequence[Submission]) -> list[str]:
         """Store tasks, all or none; return their ids in the same order.
@@ -101,7 +93,20 @@ class TaskService:
         if complaints:
             raise SubmissionInvalid(complaints)
         tasks = [_new(wish) for wish in wishes]
-        self._store(tasks)
+        again = False
+
+        def work(connection: Connection) -> StoredBatch:
+            nonlocal again
+            again, went_before = True, again
+            return store_batch(
+                connection, tasks, promise_delivery=self._relay is not None, again=went_before
+            )
+
+        stored = self._database.write(work)
+        if self._relay:
+            self._relay.hand(stored.messages)
+        for task in tasks:
+            log.info("submitted", task_id=task.task_id, type=task.wish.type)
         return [task.task_id for task in tasks]
 
     def list(self, wanted: Filter, before: str | None, limit: int) -> Page:
@@ -170,49 +175,24 @@ class TaskService:
                 ]
             )
 
-    def _store(self, tasks: Sequence[NewTask]) -> None:
-        """Commit tasks, then hand to the relay those that are due.
+    def _check(self, wish: Submission, repeatable: Repeatable | None) -> Stored | None:
+        """Hold a submission against what the table says now.
 
-        Raises:
-            IntegrityError: an idempotency key is taken.
+        What was accepted once is answered as it was, although it may not fit any more.
         """
-        due = self._insert(tasks)
-        if self._relay:
-            self._relay.hand(
-                [
-                    Message(task.task_id, due[task.task_id], task.priority, task.wish.type)
-                    for task in tasks
-                    if task.task_id in due
-                ]
-            )
-        for task in tasks:
-            log.info("submitted", task_id=task.task_id, type=task.wish.type)
-
-    def _insert(self, tasks: Sequence[NewTask]) -> dict[str, datetime]:
-        promise = self._relay is not None
         try:
-            return self._database.write(
-                lambda connection: insert_tasks(connection, tasks, promise_delivery=promise)
-            )
-        except IntegrityError as error:
-            if not is_duplicate(error) or not self._is_stored(tasks[0].task_id):
+            self._catalogue.check(wish.type, wish.details)
+        except SubmissionInvalid:
+            if repeatable is None:
                 raise
-            # The id is ours alone: a first commit had happened and its answer was lost on the
-            # way. The relay will find the outbox rows by itself.
-            return {}
-
-    def _is_stored(self, task_id: str) -> bool:
-        query = select(Task.id).where(Task.id == task_id)
-        return self._database.read(lambda connection: connection.scalar(query)) is not None
-
-    def _find_by_key(self, repeatable: Repeatable) -> str | None:
-        query = select(Task.id, Task.request_hash).where(Task.idempotency_key == repeatable.key)
-        row = self._database.read(lambda connection: connection.execute(query).first())
-        if row is None:
-            return None
-        if row.request_hash != repeatable.request_hash:
-            raise KeyReused
-        return str(row.id)
+            known = self._database.read(partial(find_keys, keys=[repeatable.key]))
+            if repeatable.key not in known:
+                raise
+            answer = known[repeatable.key].answer(repeatable)
+            if isinstance(answer, KeyReused):
+                raise answer from None
+            return answer
+        return None
 
     def _complaints(self, wishes: Sequence[Submission]) -> Iterable[Complaint]:
         found = 0

@@ -1,99 +1,250 @@
-"""Stores tasks together with the promises to deliver them: the step that makes 202 a promise."""
+"""Stores submissions together: whatever came while the last commit ran shares the next one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+import asyncio
+import os
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
-from sqlalchemy import Connection, insert
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
-from src.contract import DEFAULT_TYPE, Status
-from src.db.dialect import now
-from src.models.tables import Outbox, Task
+from src.db.database import Database, DatabaseUnavailable, SchemaMismatch
+from src.db.dialect import STATEMENT_SECONDS, is_duplicate
+from src.services.errors import TooManySubmissions
+from src.services.new_tasks import NewTask, Stored, StoredBatch, store_batch
+from src.services.publisher import Message
 
+log = structlog.get_logger(__name__)
 
-@dataclass(frozen=True)
-class Submission:
-    """What a client asks for, validated. None leaves a limit to the type and the worker."""
+#: Tasks in one transaction, and about how many bytes of them: the server takes 16 MiB at once.
+BATCH, BATCH_BYTES = 200, 4 * 1024 * 1024
+#: Submissions that wait. Requests are bounded before they come here; this is the last resort.
+MAX_WAITING = 1_000
+#: Seconds that a submission waits for its commit to begin.
+WAIT_SECONDS = 2.0
+#: Seconds that a commit under way may take, with another go after a lost connection.
+COMMIT_SECONDS = 3 * STATEMENT_SECONDS
+#: Goes of a batch in which a key is stored by somebody else at the same moment.
+KEY_GOES = 3
+#: Seconds for what waits to be stored when the process stops.
+STOP_SECONDS = 2.0
 
-    title: str
-    description: str
-    details: dict[str, Any] | None
-    type: str = DEFAULT_TYPE
-    #: high, normal or low; None: as ``metadata.priority`` says.
-    priority: str | None = None
-    #: Not before this time (UTC, without zone), or not before so much from now; at once if neither.
-    run_at: datetime | None = None
-    delay: timedelta | None = None
-    max_attempts: int | None = None
-    timeout_seconds: int | None = None
-
-
-@dataclass(frozen=True)
-class Repeatable:
-    """How a repeated submission is known: the client's key, and a hash of what was asked for."""
-
-    key: str
-    request_hash: str
-
-
-@dataclass(frozen=True)
-class NewTask:
-    """A submission under the id that its client will be told, and its place in the queue."""
-
-    task_id: str
-    wish: Submission
-    priority: int
-    repeatable: Repeatable | None = None
+Answer = Stored | Exception
 
 
-def insert_tasks(
-    connection: Connection, tasks: Sequence[NewTask], *, promise_delivery: bool
-) -> dict[str, datetime]:
-    """Store tasks, and with a broker the outbox rows, in the caller's one transaction.
+class Hand(Protocol):
+    """Where committed tasks are handed to for delivery; must not block."""
 
-    Returns:
-        Of those that are due at once: id and since when, by the database's clock. Their outbox
-        rows say that a relay is given them; those of the others wait for a relay's sweep.
-    """
-    instant = now(connection)
-    # Sorted, so that two batches wait for each other in one order only.
-    ordered = sorted(tasks, key=lambda task: task.task_id)
-    due = {task.task_id: _due_at(task.wish, instant) for task in ordered}
-    connection.execute(insert(Task), [_row(task, instant, due[task.task_id]) for task in ordered])
-    if promise_delivery:
-        connection.execute(
-            insert(Outbox),
-            [
-                {"task_id": task_id, "due_at": due_at, "handed": due_at <= instant}
-                for task_id, due_at in due.items()
-            ],
-        )
-    return {task_id: due_at for task_id, due_at in due.items() if due_at <= instant}
+    def hand(self, messages: Sequence[Message]) -> None: ...
 
 
-def _due_at(wish: Submission, instant: datetime) -> datetime:
-    """Return when it may run; a time that has passed is now, so that it jumps no queue."""
-    if wish.delay is not None:
-        return instant + wish.delay
-    return max(wish.run_at or instant, instant)
+class Withdrawn(Exception):
+    """Some of a batch's clients are gone: it is not to be committed like this."""
 
 
-def _row(task: NewTask, instant: datetime, due_at: datetime) -> dict[str, Any]:
-    wish = task.wish
-    return {
-        "id": task.task_id,
-        "title": wish.title,
-        "description": wish.description,
-        "status": Status.PENDING,
-        "metadata": wish.details,
-        "type": wish.type,
-        "priority": task.priority,
-        "max_attempts": wish.max_attempts,
-        "timeout_seconds": wish.timeout_seconds,
-        "created_at": instant,
-        "updated_at": instant,
-        "run_at": due_at,
-        "idempotency_key": task.repeatable and task.repeatable.key,
-        "request_hash": task.repeatable and task.repeatable.request_hash,
-    }
+@dataclass(eq=False)
+class Waiting:
+    """A submission, and the request that waits for it in an event loop."""
+
+    task: NewTask
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    #: Its client is told 503: it must not be stored.
+    is_withdrawn: bool = False
+    _is_committing: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.stored: asyncio.Future[Stored] = self.loop.create_future()
+        self._alarm = self.loop.call_later(WAIT_SECONDS, self._give_up_waiting)
+
+    def begin_commit(self) -> bool:
+        """Have it stored now; return False if it was withdrawn before."""
+        with self._lock:
+            self._is_committing = not self.is_withdrawn
+            return self._is_committing
+
+    def settle(self, answer: Answer) -> None:
+        """Tell the request; in its event loop only."""
+        self._alarm.cancel()
+        if self.stored.done():
+            return
+        if isinstance(answer, Exception):
+            self.stored.set_exception(answer)
+        else:
+            self.stored.set_result(answer)
+
+    def _give_up_waiting(self) -> None:
+        with self._lock:
+            self.is_withdrawn = not self._is_committing
+        if self.is_withdrawn:
+            self._fail()
+        else:
+            self._alarm = self.loop.call_later(COMMIT_SECONDS, self._fail)
+
+    def _fail(self) -> None:
+        self.settle(DatabaseUnavailable("submissions are not stored in time"))
+
+
+class Writer:
+    """One thread in each API process. It never waits for more to come."""
+
+    def __init__(self, database: Database, relay: Hand | None) -> None:
+        self._database = database
+        self._relay = relay
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._thread: threading.Thread | None = None
+        self._waiting: deque[Waiting] = deque()
+        self._called = threading.Event()
+        self._stop = threading.Event()
+        #: Since when the thread has been at one batch, in seconds of ``time.monotonic``.
+        self._busy_since: float | None = None
+
+    async def store(self, task: NewTask) -> Stored:
+        """Return once the task is committed, or found to be stored under its key before.
+
+        Raises:
+            KeyReused: the key belongs to a submission that asked for something else.
+            TooManySubmissions: it is not stored; no more may wait.
+            DatabaseUnavailable: it is not stored, unless its commit was not answered.
+        """
+        self.start()
+        if len(self._waiting) >= MAX_WAITING:
+            raise TooManySubmissions
+        waiting = Waiting(task)
+        self._waiting.append(waiting)
+        if not self._called.is_set():
+            self._called.set()
+        return await waiting.stored
+
+    def start(self) -> None:
+        """Start the thread unless this process has it. A fork takes no threads along."""
+        if self._pid == os.getpid():
+            return
+        with self._lock:
+            if self._pid != os.getpid():
+                self._waiting.clear()
+                self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+                self._thread.start()
+                self._pid = os.getpid()
+
+    def check(self) -> None:
+        """Return if submissions are stored, as far as can be told.
+
+        Raises:
+            DatabaseUnavailable: the thread has been at one batch for longer than can be.
+        """
+        since = self._busy_since
+        if since is not None and time.monotonic() - since > WAIT_SECONDS + COMMIT_SECONDS:
+            raise DatabaseUnavailable("the writer does not come back from a batch")
+
+    def stop(self) -> None:
+        """End the thread once it has stored what waits, or after a moment."""
+        self._stop.set()
+        self._called.set()
+        if self._thread:
+            self._thread.join(STOP_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._called.wait()
+            self._called.clear()
+            while self._waiting:
+                batch = self._take()
+                self._busy_since = time.monotonic()
+                try:
+                    self._write(batch)
+                except Exception as error:
+                    log.exception("writer stumbled")
+                    _settle(dict.fromkeys(batch, error))
+                finally:
+                    self._busy_since = None
+
+    def _take(self) -> list[Waiting]:
+        batch: list[Waiting] = []
+        size = 0
+        while self._waiting and len(batch) < BATCH:
+            size += self._waiting[0].task.size()
+            if batch and size > BATCH_BYTES:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _write(self, batch: Sequence[Waiting]) -> None:
+        """Commit a batch, or else tell why not; one bad row fails its own request only."""
+        batch = [waiting for waiting in batch if not waiting.is_withdrawn]
+        if not batch:
+            return
+        try:
+            stored = self._commit(batch)
+        except Withdrawn:
+            self._write(batch)
+        except (DatabaseUnavailable, SchemaMismatch) as error:
+            # One for each: an exception keeps the traceback of whoever raises it.
+            _settle({waiting: type(error)(*error.args) for waiting in batch})
+        except Exception as error:  # noqa: BLE001 - told to the one that it belongs to
+            if len(batch) == 1:
+                _settle({batch[0]: error})
+            else:
+                half = len(batch) // 2
+                self._write(batch[:half])
+                self._write(batch[half:])
+        else:
+            if self._relay and stored.messages:
+                self._relay.hand(stored.messages)
+            _settle({waiting: stored.answers[waiting.task.task_id] for waiting in batch})
+
+    def _commit(self, batch: Sequence[Waiting]) -> StoredBatch:
+        for _ in range(KEY_GOES):
+            try:
+                return self._database.write(self._transaction(batch))
+            except IntegrityError as error:
+                # By now the other one has committed, and its key will be found.
+                if not is_duplicate(error):
+                    raise
+        if len(batch) > 1:
+            raise KeysContended
+        raise DatabaseUnavailable("the idempotency key changes hands all the time")
+
+    def _transaction(self, batch: Sequence[Waiting]) -> Callable[[Connection], StoredBatch]:
+        tasks = [waiting.task for waiting in batch]
+        again = False
+
+        def work(connection: Connection) -> StoredBatch:
+            nonlocal again
+            stored = store_batch(
+                connection, tasks, promise_delivery=self._relay is not None, again=again
+            )
+            again = True
+            if not all(waiting.begin_commit() for waiting in batch):
+                raise Withdrawn
+            return stored
+
+        return work
+
+
+class KeysContended(Exception):
+    """Others keep on storing keys of this batch; its parts may fare better."""
+
+
+def _settle(answers: Mapping[Waiting, Answer]) -> None:
+    """Tell the requests, with one call into each event loop: such a call costs a wake-up."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Waiting, Answer]]] = defaultdict(list)
+    for waiting, answer in answers.items():
+        by_loop[waiting.loop].append((waiting, answer))
+    for loop, settled in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(partial(_settle_here, settled))
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            continue
+
+
+def _settle_here(settled: Sequence[tuple[Waiting, Answer]]) -> None:
+    for waiting, answer in settled:
+        waiting.settle(answer)

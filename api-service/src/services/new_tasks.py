@@ -1,0 +1,192 @@
+"""Stores tasks together with the promises to deliver them: the step that makes 202 a promise."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from src.contract import DEFAULT_TYPE, Status
+from src.db.dialect import now
+from src.models.tables import Outbox, Task
+from src.services.errors import KeyReused
+from src.services.publisher import Message
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a client asks for, validated. None leaves a limit to the type and the worker."""
+
+    title: str
+    description: str
+    details: dict[str, Any] | None
+    type: str = DEFAULT_TYPE
+    #: high, normal or low; None: as ``metadata.priority`` says.
+    priority: str | None = None
+    #: Not before this time (UTC, without zone), or not before so much from now; at once if neither.
+    run_at: datetime | None = None
+    delay: timedelta | None = None
+    max_attempts: int | None = None
+    timeout_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Repeatable:
+    """How a repeated submission is known: the client's key, and a hash of what was asked for."""
+
+    key: str
+    request_hash: str
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """A submission under the id that its client will be told, and its place in the queue."""
+
+    task_id: str
+    wish: Submission
+    priority: int
+    repeatable: Repeatable | None = None
+
+    def size(self) -> int:
+        """Return about how many bytes its row takes in a statement."""
+        return len(self.wish.description.encode()) + len(json.dumps(self.wish.details))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Under which id a submission is stored, and whether an earlier one had stored it."""
+
+    task_id: str
+    replayed: bool = False
+
+
+@dataclass(frozen=True)
+class StoredBatch:
+    """What became of each task, by the id meant for it, and the messages that are due at once."""
+
+    answers: Mapping[str, Stored | KeyReused]
+    messages: Sequence[Message]
+
+
+def store_batch(
+    connection: Connection, tasks: Sequence[NewTask], *, promise_delivery: bool, again: bool
+) -> StoredBatch:
+    """Store those of the tasks that no earlier submission has stored under their key.
+
+    ``again``: the answer to a first commit of this batch was lost, so it may have happened.
+
+    Raises:
+        IntegrityError: somebody else stored one of the keys at the same moment.
+    """
+    keys = [task.repeatable.key for task in tasks if task.repeatable]
+    known = find_keys(connection, keys) if keys else {}
+    answers: dict[str, Stored | KeyReused] = {}
+    new = []
+    for task in tasks:
+        if task.repeatable is None:
+            new.append(task)
+            continue
+        mine = Known(task.task_id, task.repeatable.request_hash)
+        first = known.setdefault(task.repeatable.key, mine)
+        if first.task_id == task.task_id:
+            new.append(task)
+        else:
+            answers[task.task_id] = first.answer(task.repeatable)
+    answers |= {task.task_id: Stored(task.task_id) for task in new}
+    if not new or (again and _is_stored(connection, new[0].task_id)):
+        # The ids are ours alone: the commit had happened, of all or of none. A relay will find
+        # the outbox rows by itself.
+        return StoredBatch(answers, [])
+    due = insert_tasks(connection, new, promise_delivery=promise_delivery)
+    return StoredBatch(answers, messages_of(new, due) if promise_delivery else [])
+
+
+@dataclass(frozen=True)
+class Known:
+    """The submission that a key belongs to."""
+
+    task_id: str
+    request_hash: str
+
+    def answer(self, repeatable: Repeatable) -> Stored | KeyReused:
+        """Return what a later submission under the same key is told."""
+        same = self.request_hash == repeatable.request_hash
+        return Stored(self.task_id, replayed=True) if same else KeyReused()
+
+
+def find_keys(connection: Connection, keys: Sequence[str]) -> dict[str, Known]:
+    """Return the submissions that are stored under these keys."""
+    query = select(Task.idempotency_key, Task.id, Task.request_hash).where(
+        Task.idempotency_key.in_(sorted(set(keys)))
+    )
+    return {
+        str(row.idempotency_key): Known(row.id, str(row.request_hash))
+        for row in connection.execute(query)
+    }
+
+
+def messages_of(tasks: Sequence[NewTask], due: Mapping[str, datetime]) -> list[Message]:
+    """Return the messages of those tasks that are due, as ``insert_tasks`` tells."""
+    return [
+        Message(task.task_id, due[task.task_id], task.priority, task.wish.type)
+        for task in tasks
+        if task.task_id in due
+    ]
+
+
+def _is_stored(connection: Connection, task_id: str) -> bool:
+    return connection.scalar(select(Task.id).where(Task.id == task_id)) is not None
+
+
+def insert_tasks(
+    connection: Connection, tasks: Sequence[NewTask], *, promise_delivery: bool
+) -> dict[str, datetime]:
+    """Store tasks, and with a broker the outbox rows, in the caller's one transaction.
+
+    Returns:
+        Of those that are due at once: id and since when, by the database's clock. Their outbox
+        rows say that a relay is given them; those of the others wait for a relay's sweep.
+    """
+    instant = now(connection)
+    # Sorted, so that two batches wait for each other in one order only.
+    ordered = sorted(tasks, key=lambda task: task.task_id)
+    due = {task.task_id: _due_at(task.wish, instant) for task in ordered}
+    connection.execute(insert(Task), [_row(task, instant, due[task.task_id]) for task in ordered])
+    if promise_delivery:
+        connection.execute(
+            insert(Outbox),
+            [
+                {"task_id": task_id, "due_at": due_at, "handed": due_at <= instant}
+                for task_id, due_at in due.items()
+            ],
+        )
+    return {task_id: due_at for task_id, due_at in due.items() if due_at <= instant}
+
+
+def _due_at(wish: Submission, instant: datetime) -> datetime:
+    """Return when it may run; a time that has passed is now, so that it jumps no queue."""
+    if wish.delay is not None:
+        return instant + wish.delay
+    return max(wish.run_at or instant, instant)
+
+
+def _row(task: NewTask, instant: datetime, due_at: datetime) -> dict[str, Any]:
+    wish = task.wish
+    return {
+        "id": task.task_id,
+        "title": wish.title,
+        "description": wish.description,
+        "status": Status.PENDING,
+        "metadata": wish.details,
+        "type": wish.type,
+        "priority": task.priority,
+        "max_attempts": wish.max_attempts,
+        "timeout_seconds": wish.timeout_seconds,
+        "created_at": instant,
+        "updated_at": instant,
+        "run_at": due_at,
+        "idempotency_key": task.repeatable and task.repeatable.key,
+        "request_hash": task.repeatable and task.repeatable.request_hash,
+    }
