@@ -80,6 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=checked.max_body_bytes)
     app.add_middleware(RequestContext)
     handle_problems(app)
+    app.include_router(tasks.submissions)
     for module in (tasks, actions, overview, events, health):
         app.include_router(module.router)
 

@@ -32,6 +32,9 @@ class Wait:
         return {"Preference-Applied": f"wait={self.seconds:g}"}
 
 
+NO_WAIT = Wait(0, is_preference=False)
+
+
 async def _wait(
     request: Request,
     wait: Annotated[
@@ -59,7 +62,7 @@ async def _wait(
     for preference in given.split(","):
         if found := _WAIT.fullmatch(preference.partition(";")[0].strip()):
             return Wait(min(int(found[1]), MAX_WAIT_SECONDS), is_preference=True)
-    return Wait(0, is_preference=False)
+    return NO_WAIT
 
 
 WaitDep = Annotated[Wait, Depends(_wait)]
