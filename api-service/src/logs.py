@@ -3,6 +3,8 @@
 import logging
 import sys
 import textwrap
+import threading
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +13,32 @@ from structlog.typing import EventDict, Processor
 
 #: What a text value may not hold as it is, besides what cannot be printed.
 _SPECIAL = frozenset(" =\"'")
+
+
+class _Output:
+    """Writes lines to standard error. Those that come while one is written follow it together.
+
+    So a line waits for no other thread's, and a busy process does not change threads with each.
+    """
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque()
+        self._writing = threading.Lock()
+
+    def write(self, line: str) -> None:
+        self._lines.append(line)
+        # Who writes looks again afterwards, so what was added meanwhile is not left behind.
+        while self._lines and self._writing.acquire(blocking=False):
+            try:
+                text = "".join(self._lines.popleft() for _ in range(len(self._lines)))
+                # A full disk or a closed pipe must not end what tells of itself.
+                with suppress(OSError, ValueError):
+                    sys.stderr.write(text)
+            finally:
+                self._writing.release()
+
+
+_OUTPUT = _Output()
 
 
 class _Lines:
@@ -24,9 +52,7 @@ class _Lines:
         self.name = name
 
     def msg(self, line: str) -> None:
-        # A full disk or a closed pipe must not end what tells of itself.
-        with suppress(OSError, ValueError):
-            sys.stderr.write(line + "\n")
+        _OUTPUT.write(line + "\n")
 
     debug = info = warning = error = critical = exception = msg
 

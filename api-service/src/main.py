@@ -1,5 +1,6 @@
 """The API service. ``uvicorn src.main:app`` or ``python -m src.main`` in ``api-service``."""
 
+import gc
 import signal
 import sys
 import threading
@@ -151,6 +152,17 @@ def __getattr__(name: str) -> Any:
     return app
 
 
+def _spare_the_collector() -> None:
+    """Keep what was made at the start out of every collection, and collect less often.
+
+    A full one over the modules' objects stops all requests: without this, p99 among 16 clients is
+    twice as long (./dev bench).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 def main() -> None:
     settings = _settings_or_exit()
     app = create_app(settings)
@@ -158,12 +170,15 @@ def main() -> None:
         app.state.runtime().start()
     except SchemaMismatch as error:
         sys.exit(f"api-service: {error}")
+    _spare_the_collector()
     uvicorn.run(
         app,
         host=settings.api_host,
         port=settings.api_port,
         timeout_graceful_shutdown=STOP_SECONDS,
         access_log=False,
+        # Neither a client's address nor the scheme is looked at: a tenth of a millisecond saved.
+        proxy_headers=False,
         log_config=None,
     )
 
