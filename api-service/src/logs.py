@@ -104,7 +104,10 @@ def _as_text(_logger: Any, _name: str, event: EventDict) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, str) and value.isprintable() and _SPECIAL.isdisjoint(value):
         return value
-    return repr(value)
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 - a handler's own object; an event must not break it
+        return f"<{type(value).__name__} that cannot be written: {type(error).__name__}>"
 
 
 def _indent_traceback(_logger: Any, _name: str, event: EventDict) -> EventDict:

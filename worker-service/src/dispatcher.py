@@ -46,7 +46,13 @@ class Dispatcher:
         self._thread.start()
 
     def wake(self) -> None:
-        self._woken.set()
+        # Mostly it is awake, and to look costs less than to tell it again.
+        if not self._woken.is_set():
+            self._woken.set()
+
+    def may_act(self) -> bool:
+        """Tell whether an attempt may be claimed or begin."""
+        return self._lease.is_fresh() and not self._stop.is_set()
 
     def stop(self, seconds: float) -> None:
         """Claim nothing more; wait for a claim that is under way."""
@@ -89,23 +95,25 @@ class Dispatcher:
             raise trouble
 
     def _ask(self, consumer: Consumer) -> None:
-        slots = self._executor.free_slots()
-        if slots <= 0 or not self._may_act() or consumer.seconds_until_ready() > 0:
+        slots = self._room()
+        if slots <= 0 or not self.may_act() or consumer.seconds_until_ready() > 0:
             return
         suspect = self._held.suspects() == 0
         with self._held.claiming():
             for claimed in consumer.claim(slots, take_suspect=suspect):
-                if self._may_act():
+                if self.may_act():
                     self._held.add(claimed.attempt)
                     self._executor.start(claimed)
                 elif claimed.delivery:
                     # Too late to begin: the heartbeat's check gives the row back.
                     self._ack([claimed.delivery])
 
-    def _may_act(self) -> bool:
-        return self._lease.is_fresh() and not self._stop.is_set()
+    def _room(self) -> int:
+        # A suspect may take down what is here: nothing is claimed ahead beside it.
+        alone = self._held.suspects() > 0
+        return self._executor.free_slots() if alone else self._executor.room()
 
     def _seconds_to_wait(self) -> float:
-        if self._executor.free_slots() <= 0 or not self._lease.is_fresh():
+        if self._room() <= 0 or not self._lease.is_fresh():
             return LOOK_SECONDS
         return min(LOOK_SECONDS, *(c.seconds_until_ready() for c in self._consumers))

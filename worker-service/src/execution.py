@@ -1,6 +1,9 @@
-"""An attempt in a slot: from its start until its thread comes back."""
+"""An attempt in the executor: from its claim until its thread comes back."""
 
+import math
 import sys
+import threading
+import time
 import traceback
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -24,6 +27,8 @@ class Finished:
 
 
 class Stage(Enum):
+    #: Claimed, for a slot that is free or soon will be. Nothing of it has begun.
+    WAITING = auto()
     RUNNING = auto()
     #: The outcome is decided, the handler was told to stop, and what it still does is dropped.
     TOLD = auto()
@@ -35,7 +40,7 @@ class Stage(Enum):
 
 @dataclass(eq=False)
 class Execution:
-    """An attempt in a slot, until its thread comes back."""
+    """An attempt that waits for a slot or is in one, until its thread comes back."""
 
     claimed: Claimed
     handler: Handler
@@ -43,12 +48,21 @@ class Execution:
     limit_seconds: float
     #: When to look after it, in seconds of ``time.monotonic``.
     look_at: float
-    stage: Stage = Stage.RUNNING
+    stage: Stage = Stage.WAITING
     thread_id: int | None = None
+    began_at: float = math.inf
 
     @property
     def fence(self) -> Fence:
         return self.claimed.attempt.fence
+
+    def begin(self) -> None:
+        """Note that the calling thread runs it from now on, and begin its time."""
+        self.thread_id = threading.get_ident()
+        self.began_at = time.monotonic()
+        self.look_at = self.context.ends_at = self.began_at + self.limit_seconds
+        # Last: who sees it run must not take the end of its waiting for that of its time.
+        self.stage = Stage.RUNNING
 
     def names(self) -> dict[str, Any]:
         """Return what an event in the log calls it."""

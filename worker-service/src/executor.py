@@ -14,7 +14,8 @@ from src.execution import Execution, Finished, Stage
 from src.handlers.context import Context
 from src.handlers.declare import Handler
 from src.limits import Limits
-from src.outcome import Failure, Outcome, Progress, Stopped, TimedOut, describe
+from src.outcome import Failure, Outcome, Progress, Released, TimedOut, describe
+from src.pace import AHEAD_SECONDS, Pace
 from src.store.attempts import Fence
 from src.store.leases import Load
 
@@ -22,10 +23,16 @@ log = structlog.get_logger(__name__)
 
 #: How many times its patience passes until an abandoned thread is lost for good.
 LOST_AFTER = 4
+#: Seconds that a claimed attempt may wait for a slot; then others are to have it.
+WAIT_SECONDS = 1.0
 
 
 class Executor:
-    """``concurrency`` slots, each a thread.
+    """``concurrency`` slots, each a thread. All of them take from one queue of claimed attempts.
+
+    Where attempts are short some more are claimed than slots are free, so that claims and
+    outcomes go through the database in large batches. One that gets no slot soon after all, or
+    that must not begin when its turn comes, is given back.
 
     A handler is told to stop at its limit, on a cancel request, or when its attempt is no longer
     ours. Then the outcome is decided, and it has ``patience_seconds`` to come back; after that
@@ -43,16 +50,20 @@ class Executor:
         *,
         limit_seconds: float,
         patience_seconds: float,
+        may_start: Callable[[], bool],
         finished: Callable[[Finished], None],
         slot_freed: Callable[[], None],
         report: Callable[[Fence, Progress], None],
         worn_out: Callable[[], None],
     ) -> None:
+        """``may_start`` is asked right before a handler starts; ``slot_freed`` is called when
+        there may be room for more."""
         self._concurrency = concurrency
         self._handlers = handlers
         self._run_handler = run
         self._limit_seconds = limit_seconds
         self._patience_seconds = patience_seconds
+        self._may_start = may_start
         self._finished = finished
         self._slot_freed = slot_freed
         self._report = report
@@ -60,7 +71,11 @@ class Executor:
         self._work: queue.SimpleQueue[Execution] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._limits = Limits(self._lock, self._watched, self._look_after)
-        #: What occupies the slots, and the threads that are in none any more.
+        self._pace = Pace()
+        #: Room is made for more once so few wait: claims are cheap in large batches.
+        self._few = 0
+        #: What waits for a slot, what occupies one, and the threads that are in none any more.
+        self._waiting: dict[Fence, Execution] = {}
         self._running: dict[Fence, Execution] = {}
         self._abandoned: set[Execution] = set()
         self._processed = self._failed = 0
@@ -71,55 +86,75 @@ class Executor:
         self._limits.start()
 
     def free_slots(self) -> int:
-        return self._concurrency - len(self._running)
+        """Count the slots that nothing runs in or waits for; below 0, so many wait beyond that."""
+        with self._lock:
+            return self._concurrency - len(self._running) - len(self._waiting)
+
+    def room(self) -> int:
+        """Return how many attempts may be claimed now, for free slots and ahead of them."""
+        with self._lock:
+            late = time.monotonic() - AHEAD_SECONDS
+            # Slots with long work will not be there for what is claimed ahead.
+            slow = sum(execution.began_at < late for execution in self._running.values())
+            ahead = self._pace.ahead(self._concurrency - slow)
+            self._few = min(ahead // 4, self._concurrency)
+            free = self._concurrency - len(self._running) - len(self._waiting)
+            enough = free <= 0 and len(self._waiting) > self._few
+            return 0 if enough else max(0, free + ahead)
 
     def load(self) -> Load:
         return Load(len(self._running), self._processed, self._failed)
 
     def start(self, claimed: Claimed) -> None:
-        """Give a claimed attempt to a free slot. Its time begins now."""
+        """Give a claimed attempt to the slots. Its time begins when one of them takes it."""
         execution = self._prepare(claimed)
         with self._lock:
-            self._running[claimed.attempt.fence] = execution
+            self._waiting[claimed.attempt.fence] = execution
             self._limits.notice(execution)
         self._work.put(execution)
 
     def tell(self, fence: Fence, outcome: Outcome) -> bool:
-        """Decide a running attempt's outcome and tell its handler to stop.
+        """Decide an attempt's outcome; its handler is told to stop, or does not begin.
 
         Returns False, and does nothing, where the handler was faster.
         """
         with self._lock:
-            execution = self._running.get(fence)
-            if execution is None or execution.stage is not Stage.RUNNING:
+            execution = self._waiting.pop(fence, None) or self._running.get(fence)
+            if execution is None or execution.stage not in (Stage.WAITING, Stage.RUNNING):
                 return False
+            if execution.stage is Stage.RUNNING:
+                self._count(outcome)
             self._enter(execution, Stage.TOLD, self._patience_seconds)
-            self._count(outcome)
         self._finished(execution.finished(outcome))
         execution.context.cancelled.set()
         return True
 
     def tell_all(self, outcome: Outcome) -> None:
         with self._lock:
-            fences = list(self._running)
+            fences = [*self._waiting, *self._running]
         for fence in fences:
             self.tell(fence, outcome)
+
+    def release_waiting(self, reason: str) -> None:
+        """Give back what has not begun."""
+        with self._lock:
+            executions = list(self._waiting.values())
+        for execution in executions:
+            self._release(execution, reason)
 
     def _prepare(self, claimed: Claimed) -> Execution:
         attempt = claimed.attempt
         handler = self._handlers[attempt.type]
         limit = attempt.timeout_seconds or handler.timeout_seconds or self._limit_seconds
-        ends_at = time.monotonic() + limit
         context = Context(
             task_id=attempt.fence.task_id,
             attempt=attempt.fence.number,
             type=attempt.type,
             title=attempt.title,
             description=attempt.description,
-            ends_at=ends_at,
             report=lambda progress: self._pass_on(attempt.fence, progress),
         )
-        return Execution(claimed, handler, context, limit, look_at=ends_at)
+        return Execution(claimed, handler, context, limit, look_at=time.monotonic() + WAIT_SECONDS)
 
     def _pass_on(self, fence: Fence, progress: Progress) -> None:
         """Report progress, unless the outcome is decided."""
@@ -141,14 +176,18 @@ class Executor:
         """Run what comes, until an attempt took so long that the slot was given to another."""
         while True:
             execution = self._work.get()
-            execution.thread_id = threading.get_ident()
+            if not self._begin(execution):
+                self._slot_freed()
+                continue
             outcome = self._execute(execution)
             with self._lock:
                 wanted = execution.stage is Stage.RUNNING
                 if wanted:
                     self._count(outcome)
+                self._pace.note(time.monotonic() - execution.began_at)
                 mine = self._running.pop(execution.fence, None) is execution
                 self._abandoned.discard(execution)
+                few = len(self._waiting) <= self._few
             if wanted:
                 if isinstance(outcome, Failure):
                     log.warning("handler failed", exception=outcome.traceback, **execution.names())
@@ -157,12 +196,34 @@ class Executor:
                 log.info("handler stopped, its outcome was decided before", **execution.names())
             if not mine:
                 return
-            self._slot_freed()
+            if few:
+                self._slot_freed()
+
+    def _begin(self, execution: Execution) -> bool:
+        """Take an attempt into this thread's slot, unless it must not begin any more."""
+        may_start = self._may_start()
+        with self._lock:
+            if execution.stage is not Stage.WAITING:
+                return False
+            if may_start:
+                del self._waiting[execution.fence]
+                self._running[execution.fence] = execution
+                execution.begin()
+                self._limits.notice(execution)
+                return True
+        self._release(execution, "its worker must not begin anything now")
+        return False
+
+    def _release(self, execution: Execution, reason: str) -> bool:
+        """Give back an attempt, unless it has begun."""
+        with self._lock:
+            if self._waiting.pop(execution.fence, None) is None:
+                return False
+            execution.stage = Stage.TOLD
+        self._finished(execution.finished(Released(reason)))
+        return True
 
     def _execute(self, execution: Execution) -> Outcome:
-        if execution.stage is not Stage.RUNNING:
-            # Told before it began: it must not begin.
-            return Stopped()
         log.info("started", **execution.names())
         try:
             return self._run_handler(
@@ -173,11 +234,19 @@ class Executor:
             return Failure(f"the handler could not be run: {describe(error)}")
 
     def _watched(self) -> Iterator[Execution]:
+        yield from self._waiting.values()
         yield from self._running.values()
         yield from (lost for lost in self._abandoned if lost.stage is not Stage.LOST)
 
     def _look_after(self, execution: Execution) -> None:
-        match execution.stage:
+        stage = execution.stage
+        if execution.look_at > time.monotonic():
+            # It began just now.
+            return
+        match stage:
+            case Stage.WAITING:
+                if self._release(execution, "no slot became free for it"):
+                    log.info("given back, all slots are busy", **execution.names())
             case Stage.RUNNING:
                 if self.tell(execution.fence, TimedOut(execution.limit_seconds, execution.where())):
                     log.warning(

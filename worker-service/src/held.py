@@ -13,6 +13,7 @@ class Held:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._attempts: dict[Fence, Attempt] = {}
+        self._suspects = 0
         self._claims_begun = self._claims_ended = 0
 
     @contextmanager
@@ -31,12 +32,14 @@ class Held:
     def add(self, attempt: Attempt) -> None:
         with self._changed:
             self._attempts[attempt.fence] = attempt
+            self._suspects += attempt.suspect
 
     def let_go(self, fences: Iterable[Fence]) -> None:
         """Forget attempts whose outcome is committed, or refused as stale."""
         with self._changed:
             for fence in fences:
-                self._attempts.pop(fence, None)
+                attempt = self._attempts.pop(fence, None)
+                self._suspects -= attempt.suspect if attempt else 0
             self._changed.notify_all()
 
     def fences(self) -> set[Fence]:
@@ -49,7 +52,7 @@ class Held:
         Until the outcome is committed: a death before it is counted against them, too.
         """
         with self._changed:
-            return sum(attempt.suspect for attempt in self._attempts.values())
+            return self._suspects
 
     def wait_until_none(self, seconds: float) -> bool:
         """Wait until nothing is held any more; tell whether that came true in time."""

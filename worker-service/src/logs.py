@@ -3,38 +3,80 @@
 import logging
 import sys
 import textwrap
+import threading
+from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor
 
+#: What a text value may not hold as it is, besides what cannot be printed.
+_SPECIAL = frozenset(" =\"'")
+
+
+class _Output:
+    """Writes lines to standard error. Those that come while one is written follow it together.
+
+    So a line waits for no other thread's, and a busy process does not change threads with each.
+    """
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque()
+        self._writing = threading.Lock()
+
+    def write(self, line: str) -> None:
+        self._lines.append(line)
+        # Who writes looks again afterwards, so what was added meanwhile is not left behind.
+        while self._lines and self._writing.acquire(blocking=False):
+            try:
+                text = "".join(self._lines.popleft() for _ in range(len(self._lines)))
+                # A full disk or a closed pipe must not end what tells of itself.
+                with suppress(OSError, ValueError):
+                    sys.stderr.write(text)
+            finally:
+                self._writing.release()
+
+
+_OUTPUT = _Output()
+
+
+class _Lines:
+    """Writes lines to standard error, for the logger of that name.
+
+    Straight there: through a record of ``logging`` an event costs three times as much, and there
+    are some for each task.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def msg(self, line: str) -> None:
+        _OUTPUT.write(line + "\n")
+
+    debug = info = warning = error = critical = exception = msg
+
 
 def set_up_logging(log_format: str, level: str) -> None:
-    """Send our events and those of the libraries through one formatter to standard error."""
+    """Send our events and those of the libraries to standard error, in one form."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    renderers: list[Processor] = [structlog.processors.format_exc_info]
+    if log_format == "json":
+        renderers.append(structlog.processors.JSONRenderer())
+    elif sys.stderr.isatty():
+        renderers += [_indent_traceback, structlog.dev.ConsoleRenderer(pad_event_to=0)]
+    else:
+        renderers += [_indent_traceback, _as_text]
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*shared, *renderers],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        logger_factory=_Lines,
         cache_logger_on_first_use=True,
-    )
-    renderers: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-        if log_format == "json"
-        else [
-            structlog.processors.format_exc_info,
-            _indent_traceback,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0),
-        ]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -47,6 +89,25 @@ def set_up_logging(log_format: str, level: str) -> None:
     # Both tell of every lost connection at ERROR and with a traceback; ours says it in a line.
     for library in ("pika", "sqlalchemy.pool"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def _as_text(_logger: Any, _name: str, event: EventDict) -> str:
+    """Write an event as ``ConsoleRenderer`` does without colours, at a quarter of its cost."""
+    moment, level = event.pop("timestamp", ""), event.pop("level", "")
+    name, exception = event.pop("logger", ""), event.pop("exception", None)
+    line = f"{moment} [{level:<9}] {event.pop('event', '')} [{name}]"
+    for key in sorted(event):
+        line += f" {key}={_value(event[key])}"
+    return line if exception is None else f"{line}\n{exception}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str) and value.isprintable() and _SPECIAL.isdisjoint(value):
+        return value
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 - a handler's own object; an event must not break it
+        return f"<{type(value).__name__} that cannot be written: {type(error).__name__}>"
 
 
 def _indent_traceback(_logger: Any, _name: str, event: EventDict) -> EventDict:

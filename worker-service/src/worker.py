@@ -73,6 +73,7 @@ class Worker:
             self._run_handler,
             limit_seconds=settings.task_timeout_seconds,
             patience_seconds=settings.lease_seconds,
+            may_start=lambda: self._dispatcher.may_act(),
             finished=self._finisher.put,
             slot_freed=self._wake,
             report=self._progress.report,
@@ -140,6 +141,7 @@ class Worker:
         if self._rabbit:
             self._rabbit.close(seconds=1)
         self._dispatcher.stop(seconds=1)
+        self._executor.release_waiting("the worker stopped")
         # A second signal ends the grace.
         while time.monotonic() < grace_ends and not self._held.wait_until_none(0.2):
             if self._stop.is_urgent():

@@ -300,6 +300,132 @@ def test_a_claim_begins_without_progress_and_brings_the_tasks_own_limits(bench: 
     assert (attempt.counts.max_attempts, attempt.timeout_seconds) == (7, 9)
 
 
+# --- many successes at once -----------------------------------------------------------------------
+
+
+def successes(bench: Bench, *results: Any) -> dict[Fence, Decision]:
+    return {
+        Fence(bench.running(), 1): decide(Success(result), Counts(0, 0), POLICY, 0)
+        for result in results
+    }
+
+
+def statements(bench: Bench) -> list[str]:
+    """Return the list that statements will be added to."""
+    seen: list[str] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    event.listen(bench.engine, "before_cursor_execute", note)
+    return seen
+
+
+def test_each_success_keeps_its_own_result(bench: Bench) -> None:
+    results = [{"n": 1}, {"n": True}, {"n": 1.5}, None, "é'\\\"%s", [], {"n": 1}, 2**62, False]
+    decisions = successes(bench, *results)
+    before = bench.now()
+
+    settled = bench.tasks.finish(decisions)
+
+    assert settled == dict.fromkeys(decisions, Status.COMPLETED)
+    rows = [bench.task(fence.task_id) for fence in decisions]
+    assert [repr(row.result) for row in rows] == [repr(result) for result in results]
+    assert all(row.completed_at == row.updated_at >= before for row in rows)
+
+
+def test_what_is_equal_to_python_only_is_told_apart(bench: Bench) -> None:
+    decisions = successes(bench, 1, True)
+
+    bench.tasks.finish(decisions)
+
+    assert [repr(bench.task(f.task_id).result) for f in decisions] == ["1", "True"]
+
+
+def test_the_statements_own_times_are_written_like_all_others(bench: Bench) -> None:
+    [fence] = decisions = successes(bench, 1)
+    bench.tasks.finish(decisions)
+    row = bench.task(fence.task_id)
+
+    with bench.engine.begin() as connection:
+        found = connection.scalar(select(TASKS.c.id).where(TASKS.c.updated_at == row.updated_at))
+
+    assert found == fence.task_id
+
+
+@pytest.mark.parametrize("results", [[{"n": 1}] * 40, [{"n": n} for n in range(40)]])
+def test_successes_are_one_statement(bench: Bench, results: list[Any]) -> None:
+    decisions = successes(bench, *results)
+    seen = statements(bench)
+
+    bench.tasks.finish(decisions)
+
+    assert len([s for s in seen if not s.startswith("BEGIN")]) == 1
+
+
+def test_large_results_fit_into_statements_of_their_own(bench: Bench) -> None:
+    decisions = successes(bench, *[str(n) * 60_000 for n in range(40)])
+    seen = statements(bench)
+
+    bench.tasks.finish(decisions)
+
+    assert 1 < len(seen) < 10
+    assert all(bench.task(f.task_id).result == d.result for f, d in decisions.items())
+
+
+def test_successes_of_later_attempts_are_told_apart(bench: Bench) -> None:
+    first, third, stale = bench.running(), bench.running(attempt=3), bench.running(attempt=2)
+
+    settled = bench.tasks.finish(dict.fromkeys([Fence(first, 1), Fence(third, 3)], COMPLETE))
+    mixed_up = bench.tasks.finish({Fence(stale, 3): COMPLETE})
+
+    assert set(settled) == {Fence(first, 1), Fence(third, 3)}
+    assert mixed_up == {}
+    assert bench.task(stale).status == "PROCESSING"
+
+
+def test_a_batch_of_every_kind_is_written_as_each_alone_would_be(bench: Bench) -> None:
+    good = successes(bench, {"n": 1}, {"n": 2}, None)
+    stale, over = bench.running(attempt=2), bench.add(status=Status.CANCELLED, attempt=1)
+    cancelled, retried = bench.running(cancel_requested=True), bench.running()
+    late = bench.running(cancel_requested=True)
+
+    settled = bench.tasks.finish(
+        {
+            **good,
+            Fence(stale, 1): COMPLETE,
+            Fence(over, 1): COMPLETE,
+            Fence(cancelled, 1): RETRY,
+            Fence(retried, 1): RETRY,
+            Fence(late, 1): COMPLETE,
+        },
+        {Fence(late, 1): Progress(100, "all")},
+    )
+
+    assert settled == {
+        **dict.fromkeys(good, Status.COMPLETED),
+        Fence(cancelled, 1): Status.CANCELLED,
+        Fence(retried, 1): Status.PENDING,
+        Fence(late, 1): Status.COMPLETED,
+    }
+    assert [bench.task(f.task_id).result for f in good] == [{"n": 1}, {"n": 2}, None]
+    assert (bench.task(stale).status, bench.task(over).status) == ("PROCESSING", "CANCELLED")
+    assert bench.task(late).progress == 100
+    assert [row.task_id for row in bench.rows(OUTBOX)] == [retried]
+    assert {row.task_id for row in bench.rows(ATTEMPTS)} == {cancelled, retried}
+
+
+def test_a_stale_success_leaves_the_others_of_its_batch_alone(bench: Bench) -> None:
+    good = successes(bench, {"n": 1}, {"n": 2})
+    stale = bench.running(attempt=2)
+
+    settled = bench.tasks.finish({Fence(stale, 1): COMPLETE, **good})
+
+    assert settled == dict.fromkeys(good, Status.COMPLETED)
+    assert [bench.task(f.task_id).result for f in good] == [{"n": 1}, {"n": 2}]
+    assert bench.task(stale).status == "PROCESSING"
+
+
 # --- leases ---------------------------------------------------------------------------------------
 
 
@@ -387,6 +513,37 @@ def test_a_claim_waits_for_no_strangers_row(bench: Bench) -> None:
 
         assert claim(bench, *mine) == set(mine)
         assert bench.tasks.finish({Fence(task_id, 1): RETRY for task_id in mine})
+
+
+@pytest.mark.real_server
+def test_successes_wait_for_no_strangers_row(bench: Bench) -> None:
+    decisions = successes(bench, *range(5))
+    strangers = bench.running(id="ffffffff-0000-4000-8000-000000000000")
+
+    with bench.engine.begin() as other:
+        other.execute(lock_tasks([strangers])).all()
+
+        assert bench.tasks.finish(decisions)
+
+
+@pytest.mark.real_server
+def test_claims_and_outcomes_go_by_the_primary_key(bench: Bench) -> None:
+    ids = [bench.add() for _ in range(5)]
+    plans: list[dict[str, Any]] = []
+
+    def explain(_c: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "tasks" in statement:
+            cursor.execute(f"EXPLAIN FORMAT=TRADITIONAL {statement}", parameters)
+            names = [column[0] for column in cursor.description]
+            plans.extend(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+
+    event.listen(bench.engine, "before_cursor_execute", explain)
+    claim(bench, *ids)
+    bench.tasks.finish(dict.fromkeys([Fence(i, 1) for i in ids], COMPLETE))
+    event.remove(bench.engine, "before_cursor_execute", explain)
+
+    assert len(plans) == 3
+    assert {(plan["key"], plan["type"]) for plan in plans} == {("PRIMARY", "range")}
 
 
 @pytest.mark.real_server

@@ -1,13 +1,12 @@
 """Where tasks come from: pushed by the broker, or found in the table."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from src.store.attempts import Attempt
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One arrival of a message. The tag is good only on the channel of that generation."""
 
     task_id: str

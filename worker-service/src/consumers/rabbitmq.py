@@ -12,6 +12,7 @@ from pika.exceptions import AMQPError
 
 from src.backoff import broker_backoff
 from src.consumers import Claimed, Delivery
+from src.consumers.acks import Acks
 from src.consumers.inbox import Inbox
 from src.contract import DEAD_QUEUE, MalformedMessage, Queue, decode
 from src.lease import Lease
@@ -48,6 +49,7 @@ class RabbitConsumer:
         self._wake = wake
         self.inbox = Inbox()
         self._generation = 0
+        self._acks = Acks()
         self._connection: Any = None
         self._channel: Any = None
         self._stop = threading.Event()
@@ -117,9 +119,10 @@ class RabbitConsumer:
             log.debug("connection lost before an ack")
 
     def _ack(self, deliveries: Sequence[Delivery]) -> None:
-        for delivery in deliveries:
-            if delivery.generation == self._generation and self._channel.is_open:
-                self._channel.basic_ack(delivery.tag)
+        tags = [d.tag for d in deliveries if d.generation == self._generation]
+        for ack in self._acks.settle(tags):
+            if self._channel.is_open:
+                self._channel.basic_ack(ack.tag, multiple=ack.multiple)
 
     def _run(self) -> None:
         backoff = broker_backoff()
@@ -149,9 +152,7 @@ class RabbitConsumer:
             channel.queue_declare(DEAD_QUEUE, durable=True)
             channel.queue_declare(self._queue.name, durable=True, arguments=self._queue.arguments)
             channel.basic_qos(prefetch_count=self._prefetch)
-            self._generation += 1
-            self.inbox.begin(self._generation)
-            self._connection, self._channel = connection, channel
+            self._begin(connection, channel)
             channel.basic_consume(self._queue.name, self._on_message)
             log.info("consuming", queue=self._queue.name, prefetch=self._prefetch)
             while not self._stop.is_set():
@@ -165,11 +166,19 @@ class RabbitConsumer:
             if connection.is_open:
                 connection.close()
 
+    def _begin(self, connection: Any, channel: Any) -> None:
+        """Forget the earlier channel: its tags mean nothing on this one."""
+        self._generation += 1
+        self._acks = Acks()
+        self.inbox.begin(self._generation)
+        self._connection, self._channel = connection, channel
+
     def _on_message(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         try:
             task_id = decode(body)
         except MalformedMessage as error:
             log.warning("unreadable message rejected", reason=str(error), queue=DEAD_QUEUE)
+            self._acks.refuse([method.delivery_tag])
             channel.basic_reject(method.delivery_tag, requeue=False)
             return
         priority = properties.priority or 0

@@ -8,8 +8,8 @@ import traceback
 from collections.abc import Awaitable
 from typing import Any
 
-import structlog
 from pydantic import BaseModel, ValidationError
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from src.handlers.context import Context
 from src.handlers.declare import Handler
@@ -38,15 +38,17 @@ MAX_FIELDS = 5
 
 def call(handler: Handler, details: Any, context: Context) -> Outcome:
     """Run the handler in this thread. ``details``: the task's metadata as it is stored."""
-    with structlog.contextvars.bound_contextvars(task_id=context.task_id, attempt=context.attempt):
+    names = bind_contextvars(task_id=context.task_id, attempt=context.attempt)
+    try:
         try:
-            try:
-                payload = _payload(handler, details)
-            except ValidationError as invalid:
-                return Failure(_complaint(invalid), permanent=True)
-            return _success(_run(handler, payload, context))
-        except BaseException as error:  # noqa: BLE001 - an exit as well is only a failure
-            return _failure(error)
+            payload = _payload(handler, details)
+        except ValidationError as invalid:
+            return Failure(_complaint(invalid), permanent=True)
+        return _success(_run(handler, payload, context))
+    except BaseException as error:  # noqa: BLE001 - an exit as well is only a failure
+        return _failure(error)
+    finally:
+        reset_contextvars(**names)
 
 
 def _payload(handler: Handler, details: Any) -> Any:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import structlog
 
@@ -59,16 +61,17 @@ class Context:
     title: str
     description: str
     #: When the attempt's time is over, in seconds of ``time.monotonic``.
-    ends_at: float
+    ends_at: float = math.inf
     report: Callable[[Progress], None] = lambda _progress: None
     cancelled: Cancellation = field(default_factory=Cancellation)
     #: What ``progress`` was told last.
     latest: Progress | None = None
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def log(self) -> Any:
+        """Writes events that carry ``task_id`` and ``attempt``."""
         log = structlog.get_logger(f"handler.{self.type}")
-        #: Writes events that carry ``task_id`` and ``attempt``.
-        self.log = log.bind(task_id=self.task_id, attempt=self.attempt)
+        return log.bind(task_id=self.task_id, attempt=self.attempt)
 
     def progress(self, percent: float, note: str | None = None) -> None:
         """Tell how far the work is: 0 to 100, and perhaps a line (255 characters) for people.

@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import (
@@ -17,7 +27,9 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.functions import FunctionElement
 
 #: Seconds to wait for a row lock. Longer than anything here holds one.
 LOCK_WAIT_SECONDS = 3
@@ -54,6 +66,8 @@ def make_engine(
         max_overflow=0,
         pool_use_lifo=True,
         pool_timeout=statement_seconds,
+        # Every transaction here is ended by its block: another rollback would be a round trip.
+        pool_reset_on_return=None,
         connect_args={
             "connect_timeout": min(CONNECT_SECONDS, statement_seconds),
             "read_timeout": statement_seconds,
@@ -70,16 +84,32 @@ def make_engine(
     return engine
 
 
-def now(connection: Connection) -> datetime:
-    """Ask the database for the time: UTC, to the millisecond, without zone as its columns are.
+class Now(FunctionElement[datetime]):
+    """The database's time, one value in all of a statement: UTC, to the millisecond, no zone.
 
     Every time in the tables comes from here, so that no clock of two machines is compared.
     """
-    if connection.dialect.name == "sqlite":
-        written = connection.scalar(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"))
-        return datetime.fromisoformat(str(written))
-    instant = connection.scalar(text("SELECT NOW(3)"))
-    assert isinstance(instant, datetime)  # noqa: S101 - for the type checker
+
+    type = DateTime()
+    name = "now"
+    inherit_cache = True
+
+
+@compiles(Now)
+def _write_now(_element: Now, _compiler: Any, **_: Any) -> str:
+    return "NOW(3)"
+
+
+@compiles(Now, "sqlite")
+def _write_now_for_sqlite(_element: Now, _compiler: Any, **_: Any) -> str:
+    # To the last digit as SQLAlchemy writes them: there times are compared as texts.
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
+
+
+def now(connection: Connection) -> datetime:
+    """Ask the database for the time, where a statement's own is not enough."""
+    instant: datetime | None = connection.scalar(select(Now()))
+    assert instant  # noqa: S101 - for the type checker
     return instant
 
 

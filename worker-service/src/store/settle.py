@@ -1,15 +1,16 @@
 """The one way out of PROCESSING: every outcome of every attempt is written here."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, select, update
 
 from src.contract import FINAL, Status
 from src.decision import Decision, heed_cancel
 from src.outcome import Progress
 from src.store.attempts import Fence
+from src.store.complete import complete, plain_results
 from src.store.dialect import now, upsert
 from src.store.tables import ATTEMPTS, OUTBOX, TASKS
 
@@ -38,14 +39,34 @@ _WRITE = (
 )
 
 
-def lock_tasks(task_ids: Collection[str]) -> Select[Any]:
-    """Select the rows of these tasks under lock, in the order of their ids.
+#: What the way out of PROCESSING depends on; not the long texts of the client.
+_SETTLED = (
+    TASKS.c.id,
+    TASKS.c.status,
+    TASKS.c.attempt,
+    TASKS.c.errors,
+    TASKS.c.crashes,
+    TASKS.c.max_attempts,
+    TASKS.c.run_at,
+    TASKS.c.worker_id,
+    TASKS.c.started_at,
+    TASKS.c.cancel_requested,
+    TASKS.c.progress,
+    TASKS.c.progress_note,
+    TASKS.c.error,
+)
+
+
+def lock_tasks(
+    task_ids: Collection[str], columns: Sequence[ColumnElement[Any]] = _SETTLED
+) -> Select[Any]:
+    """Select these tasks' columns and lock their rows, in the order of their ids.
 
     By primary key whatever the optimizer thinks: it scans a small table, and a scan waits for
     the locks of strangers.
     """
     return (
-        select(TASKS)
+        select(*columns)
         .with_hint(TASKS, "FORCE INDEX (PRIMARY)", "mysql")
         .where(TASKS.c.id.in_(sorted(task_ids)))
         .order_by(TASKS.c.id)
@@ -83,10 +104,12 @@ def settle(
         else decisions[_fence(row)]
         for row in rows
     }
-    connection.execute(
-        _WRITE,
-        [_task(row, taken[row.id], progress.get(_fence(row)), instant) for row in rows],
-    )
+    plain = plain_results({_fence(row): taken[row.id] for row in rows}, progress)
+    complete(connection, plain)
+    others = [row for row in rows if _fence(row) not in plain]
+    if others:
+        written = [_task(r, taken[r.id], progress.get(_fence(r)), instant) for r in others]
+        connection.execute(_WRITE, written)
     ledger = [_entry(row, taken[row.id], instant) for row in rows if taken[row.id].ledger]
     if ledger:
         upsert(connection, ATTEMPTS, ledger)

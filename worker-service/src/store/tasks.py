@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, bindparam, or_, select, update
+from sqlalchemy import Connection, Engine, Row, and_, bindparam, or_, select, update
 
 from src.contract import PRIORITIES, Status
 from src.decision import Counts, Decision, release
 from src.outcome import Progress
 from src.store.attempts import Attempt, Fence
-from src.store.dialect import delete_by_id, now
+from src.store.complete import complete, plain_results
+from src.store.dialect import Now, delete_by_id, now
 from src.store.settle import lock_tasks, settle
 from src.store.tables import TASKS, WORKERS
 
@@ -29,6 +30,23 @@ _PROGRESS = (
         progress_note=bindparam("note"),
         updated_at=bindparam("instant"),
     )
+)
+
+
+#: What an attempt needs to know of its task. Being due is a column and no condition: a row that is
+#: not due must not look like one that is missing.
+_CLAIMED = (
+    TASKS.c.id,
+    TASKS.c.type,
+    TASKS.c.title,
+    TASKS.c.description,
+    TASKS.c.details,
+    TASKS.c.attempt,
+    TASKS.c.errors,
+    TASKS.c.crashes,
+    TASKS.c.max_attempts,
+    TASKS.c.timeout_seconds,
+    and_(TASKS.c.status == Status.PENDING, TASKS.c.run_at <= Now()).label("is_due"),
 )
 
 
@@ -65,24 +83,16 @@ class TaskStore:
     def claim(self, worker_id: str, task_ids: Sequence[str], *, take_suspect: bool) -> Claim:
         """Make those tasks PROCESSING that are PENDING, due and of our types.
 
-        No ``SKIP LOCKED`` here: locked is not deleted. Being due is looked at in the row and is
-        not a condition, for the same reason. With ``take_suspect`` one task that has cost a
-        worker before may be among them, otherwise none.
+        No ``SKIP LOCKED`` here: locked is not deleted. With ``take_suspect`` one task that has
+        cost a worker before may be among them, otherwise none.
 
         Raises:
             LeaseLost: the worker must start over under a new id.
         """
         with self._engine.begin() as connection:
             _hold_lease(connection, worker_id)
-            instant = now(connection)
-            rows = connection.execute(lock_tasks(list(set(task_ids)))).all()
-            wanted = [
-                row
-                for row in rows
-                if row.status == Status.PENDING
-                and row.run_at <= instant
-                and row.type in self._types
-            ]
+            rows = connection.execute(lock_tasks(set(task_ids), _CLAIMED)).all()
+            wanted = [row for row in rows if row.is_due and row.type in self._types]
             attempts = self._start(connection, worker_id, self._pick(wanted, take_suspect))
         return Claim(attempts, set(task_ids) - {row.id for row in rows})
 
@@ -98,8 +108,7 @@ class TaskStore:
             LeaseLost: the worker must start over under a new id.
         """
         with self._engine.begin() as connection:
-            _hold_lease(connection, worker_id)
-            due = now(connection) - timedelta(seconds=overdue_seconds)
+            due = _hold_lease(connection, worker_id) - timedelta(seconds=overdue_seconds)
             rows: list[Row[Any]] = []
             for priority in sorted(PRIORITIES.values()):
                 room = limit - len(rows)
@@ -125,6 +134,11 @@ class TaskStore:
         self, decisions: Mapping[Fence, Decision], progress: Mapping[Fence, Progress] = _NO_PROGRESS
     ) -> dict[Fence, Status]:
         """Write decisions; return the new status of those whose attempt was still current."""
+        if not decisions:
+            return {}
+        plain = plain_results(decisions, progress)
+        if len(plain) == len(decisions) and self._complete(plain):
+            return dict.fromkeys(plain, Status.COMPLETED)
         with self._engine.begin() as connection:
             return settle(connection, decisions, progress, use_outbox=self._use_outbox)
 
@@ -150,12 +164,20 @@ class TaskStore:
         """Return attempts unfinished, for anybody to claim at once."""
         return self.finish(dict.fromkeys(fences, release(reason)))
 
+    def _complete(self, results: Mapping[Fence, Any]) -> bool:
+        """Complete the tasks without a look at them; undo it all if an attempt was not current."""
+        with self._engine.connect() as connection:
+            all_current = complete(connection, results)
+            if all_current:
+                connection.commit()
+            return all_current
+
     def _overdue(
         self, connection: Connection, priority: int, due: datetime, limit: int, *, innocent: bool
-    ) -> Sequence[Row[Any]]:
+    ) -> Sequence[Any]:
         """Lock the oldest that are overdue at a priority, passing over what others have locked."""
         query = (
-            select(TASKS)
+            select(*_CLAIMED)
             .with_hint(TASKS, "FORCE INDEX (tasks_due)", "mysql")
             .where(
                 TASKS.c.status == Status.PENDING,
@@ -188,30 +210,34 @@ class TaskStore:
     ) -> list[Attempt]:
         if not rows:
             return []
-        instant = now(connection)
         connection.execute(
             update(TASKS)
+            .with_hint("FORCE INDEX (PRIMARY)", dialect_name="mysql")
             .where(TASKS.c.id.in_(sorted(row.id for row in rows)))
             .values(
                 status=Status.PROCESSING,
                 attempt=TASKS.c.attempt + 1,
                 worker_id=worker_id,
-                started_at=instant,
+                started_at=Now(),
                 progress=None,
                 progress_note=None,
-                updated_at=instant,
+                updated_at=Now(),
             )
         )
         return [_attempt(row, suspect=self._is_suspect(row)) for row in rows]
 
 
-def _hold_lease(connection: Connection, worker_id: str) -> None:
-    """Keep our own row in place until the claim is committed: who buries us waits for it."""
-    held = connection.scalar(
-        select(WORKERS.c.id).where(WORKERS.c.id == worker_id).with_for_update(read=True)
+def _hold_lease(connection: Connection, worker_id: str) -> datetime:
+    """Keep our own row in place until the claim is committed: who buries us waits for it.
+
+    Returns the database's now.
+    """
+    instant = connection.scalar(
+        select(Now()).where(WORKERS.c.id == worker_id).with_for_update(read=True)
     )
-    if held is None:
+    if instant is None:
         raise LeaseLost(worker_id)
+    return instant
 
 
 def _attempt(row: Row[Any], *, suspect: bool) -> Attempt:
