@@ -14,7 +14,7 @@ from src.decision import Counts, Decision, decide, release
 from src.outcome import Failure, Progress, Success
 from src.store.attempts import Fence
 from src.store.leases import Load
-from src.store.settle import lock_tasks
+from src.store.settle import LOCK_FOR_SETTLING
 from src.store.tables import ATTEMPTS, OUTBOX, TASK_TYPES, TASKS
 from src.store.tasks import LeaseLost, TaskStore, _hold_lease
 
@@ -509,7 +509,7 @@ def test_a_claim_waits_for_no_strangers_row(bench: Bench) -> None:
     strangers = bench.add(id="ffffffff-0000-4000-8000-000000000000")
 
     with bench.engine.begin() as other:
-        other.execute(lock_tasks([strangers])).all()
+        other.execute(LOCK_FOR_SETTLING, {"task_ids": [strangers]}).all()
 
         assert claim(bench, *mine) == set(mine)
         assert bench.tasks.finish({Fence(task_id, 1): RETRY for task_id in mine})
@@ -521,7 +521,7 @@ def test_successes_wait_for_no_strangers_row(bench: Bench) -> None:
     strangers = bench.running(id="ffffffff-0000-4000-8000-000000000000")
 
     with bench.engine.begin() as other:
-        other.execute(lock_tasks([strangers])).all()
+        other.execute(LOCK_FOR_SETTLING, {"task_ids": [strangers]}).all()
 
         assert bench.tasks.finish(decisions)
 
@@ -551,7 +551,7 @@ def test_a_poll_passes_over_locked_rows_and_waits_for_no_promise(bench: Bench) -
     locked, free = bench.add(outbox=True), bench.add(outbox=True)
 
     with bench.engine.begin() as other:
-        other.execute(lock_tasks([locked])).all()
+        other.execute(LOCK_FOR_SETTLING, {"task_ids": [locked]}).all()
         other.execute(select(OUTBOX).where(OUTBOX.c.task_id == locked).with_for_update()).all()
 
         assert poll(bench) == [free]

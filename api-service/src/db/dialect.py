@@ -86,6 +86,9 @@ def seeing_one_moment(engine: Engine) -> Engine:
     )
 
 
+_NOW = text("SELECT NOW(3)")
+
+
 def now(connection: Connection) -> datetime:
     """Ask the database for the time: UTC, to the millisecond, without zone as its columns are.
 
@@ -94,7 +97,7 @@ def now(connection: Connection) -> datetime:
     if connection.dialect.name == "sqlite":
         written = connection.scalar(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"))
         return datetime.fromisoformat(str(written))
-    instant = connection.scalar(text("SELECT NOW(3)"))
+    instant = connection.scalar(_NOW)
     assert isinstance(instant, datetime)  # noqa: S101 - for the type checker
     return instant
 

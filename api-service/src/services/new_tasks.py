@@ -140,6 +140,10 @@ def _is_stored(connection: Connection, task_id: str) -> bool:
     return connection.scalar(select(Task.id).where(Task.id == task_id)) is not None
 
 
+#: Made once: to put a statement together takes as long as to run it.
+_INSERT_TASKS, _INSERT_PROMISES = insert(Task), insert(Outbox)
+
+
 def insert_tasks(
     connection: Connection, tasks: Sequence[NewTask], *, promise_delivery: bool
 ) -> dict[str, datetime]:
@@ -153,10 +157,10 @@ def insert_tasks(
     # Sorted, so that two batches wait for each other in one order only.
     ordered = sorted(tasks, key=lambda task: task.task_id)
     due = {task.task_id: _due_at(task.wish, instant) for task in ordered}
-    connection.execute(insert(Task), [_row(task, instant, due[task.task_id]) for task in ordered])
+    connection.execute(_INSERT_TASKS, [_row(task, instant, due[task.task_id]) for task in ordered])
     if promise_delivery:
         connection.execute(
-            insert(Outbox),
+            _INSERT_PROMISES,
             [
                 {"task_id": task_id, "due_at": due_at, "handed": due_at <= instant}
                 for task_id, due_at in due.items()

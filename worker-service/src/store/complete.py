@@ -5,7 +5,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, case, literal, or_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    and_,
+    bindparam,
+    case,
+    literal,
+    or_,
+    update,
+)
 
 from src.contract import Status
 from src.decision import Decision
@@ -34,9 +44,17 @@ def complete(connection: Connection, results: Mapping[Fence, Any]) -> bool:
 
     In the order of the ids, as every lock here is taken.
     """
-    return all(
-        connection.execute(_completion(part)).rowcount == len(part) for part in _parts(results)
-    )
+    return all(_write(connection, part) == len(part) for part in _parts(results))
+
+
+def _write(connection: Connection, part: Mapping[Fence, str]) -> int:
+    """Complete tasks in one statement; return how many."""
+    numbers, written = {fence.number for fence in part}, set(part.values())
+    if len(numbers) > 1 or len(written) > 1:
+        return connection.execute(_completion(_is_any_of(part), _result(part))).rowcount
+    ids = [fence.task_id for fence in part]
+    alike = {"task_ids": ids, "number": numbers.pop(), "result": json.loads(written.pop())}
+    return connection.execute(_COMPLETE_ALIKE, alike).rowcount
 
 
 def _parts(results: Mapping[Fence, Any]) -> Iterator[dict[Fence, str]]:
@@ -54,20 +72,30 @@ def _parts(results: Mapping[Fence, Any]) -> Iterator[dict[Fence, str]]:
         yield part
 
 
-def _completion(results: Mapping[Fence, str]) -> Update:
+def _completion(whose: ColumnElement[bool], result: ColumnElement[Any]) -> Update:
     return (
         update(TASKS)
         # By primary key, or a small table is scanned; see lock_tasks.
         .with_hint("FORCE INDEX (PRIMARY)", dialect_name="mysql")
-        .where(_is_any_of(results), TASKS.c.status == Status.PROCESSING)
+        .where(whose, TASKS.c.status == Status.PROCESSING)
         .values(
             status=Status.COMPLETED,
-            result=_result(results),
+            result=result,
             error=None,
             completed_at=Now(),
             updated_at=Now(),
         )
     )
+
+
+#: Made once, for tasks that differ in nothing but their id.
+_COMPLETE_ALIKE = _completion(
+    and_(
+        TASKS.c.id.in_(bindparam("task_ids", expanding=True)),
+        TASKS.c.attempt == bindparam("number"),
+    ),
+    bindparam("result", type_=TASKS.c.result.type),
+)
 
 
 def _is_any_of(fences: Mapping[Fence, str]) -> ColumnElement[bool]:

@@ -106,9 +106,12 @@ def _write_now_for_sqlite(_element: Now, _compiler: Any, **_: Any) -> str:
     return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 
 
+_NOW = select(Now())
+
+
 def now(connection: Connection) -> datetime:
     """Ask the database for the time, where a statement's own is not enough."""
-    instant: datetime | None = connection.scalar(select(Now()))
+    instant: datetime | None = connection.scalar(_NOW)
     assert instant  # noqa: S101 - for the type checker
     return instant
 

@@ -10,7 +10,7 @@ from src.contract import Status
 from src.decision import Counts, lose
 from src.store.attempts import Fence
 from src.store.dialect import now, upsert
-from src.store.settle import lock_tasks, settle
+from src.store.settle import LOCK_FOR_SETTLING, settle
 from src.store.tables import TASK_TYPES, TASKS, WORKERS
 
 
@@ -146,7 +146,7 @@ class LeaseStore:
         if not task_ids:
             return {}
         decisions = {}
-        for row in connection.execute(lock_tasks(task_ids)):
+        for row in connection.execute(LOCK_FOR_SETTLING, {"task_ids": sorted(task_ids)}):
             # Looked at again under the lock: it may have been claimed by a living worker since.
             if row.status == Status.PROCESSING and row.worker_id in dead:
                 counts = Counts(row.errors, row.crashes, row.max_attempts)

@@ -1,6 +1,6 @@
 """The one way out of PROCESSING: every outcome of every attempt is written here."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -57,10 +57,8 @@ _SETTLED = (
 )
 
 
-def lock_tasks(
-    task_ids: Collection[str], columns: Sequence[ColumnElement[Any]] = _SETTLED
-) -> Select[Any]:
-    """Select these tasks' columns and lock their rows, in the order of their ids.
+def lock_tasks(columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    """Select columns of the tasks ``task_ids``, a sorted list, and lock their rows in this order.
 
     By primary key whatever the optimizer thinks: it scans a small table, and a scan waits for
     the locks of strangers.
@@ -68,10 +66,14 @@ def lock_tasks(
     return (
         select(*columns)
         .with_hint(TASKS, "FORCE INDEX (PRIMARY)", "mysql")
-        .where(TASKS.c.id.in_(sorted(task_ids)))
+        .where(TASKS.c.id.in_(bindparam("task_ids", expanding=True)))
         .order_by(TASKS.c.id)
         .with_for_update()
     )
+
+
+#: Made once: to put a statement together takes as long as to run it.
+LOCK_FOR_SETTLING = lock_tasks(_SETTLED)
 
 
 def settle(
@@ -92,7 +94,9 @@ def settle(
         return {}
     rows = [
         row
-        for row in connection.execute(lock_tasks({fence.task_id for fence in decisions}))
+        for row in connection.execute(
+            LOCK_FOR_SETTLING, {"task_ids": sorted({fence.task_id for fence in decisions})}
+        )
         if row.status == Status.PROCESSING and _fence(row) in decisions
     ]
     if not rows:

@@ -50,6 +50,25 @@ _CLAIMED = (
 )
 
 
+# Made once: to put one together takes as long as to run it.
+_LEASE = select(Now()).where(WORKERS.c.id == bindparam("worker")).with_for_update(read=True)
+_LOCK_FOR_CLAIM = lock_tasks(_CLAIMED)
+_START = (
+    update(TASKS)
+    .with_hint("FORCE INDEX (PRIMARY)", dialect_name="mysql")
+    .where(TASKS.c.id.in_(bindparam("task_ids", expanding=True)))
+    .values(
+        status=Status.PROCESSING,
+        attempt=TASKS.c.attempt + 1,
+        worker_id=bindparam("worker"),
+        started_at=Now(),
+        progress=None,
+        progress_note=None,
+        updated_at=Now(),
+    )
+)
+
+
 class LeaseLost(Exception):
     """This worker's row is gone: it was taken for dead, and its tasks were taken away."""
 
@@ -91,7 +110,7 @@ class TaskStore:
         """
         with self._engine.begin() as connection:
             _hold_lease(connection, worker_id)
-            rows = connection.execute(lock_tasks(set(task_ids), _CLAIMED)).all()
+            rows = connection.execute(_LOCK_FOR_CLAIM, {"task_ids": sorted(set(task_ids))}).all()
             wanted = [row for row in rows if row.is_due and row.type in self._types]
             attempts = self._start(connection, worker_id, self._pick(wanted, take_suspect))
         return Claim(attempts, set(task_ids) - {row.id for row in rows})
@@ -211,18 +230,7 @@ class TaskStore:
         if not rows:
             return []
         connection.execute(
-            update(TASKS)
-            .with_hint("FORCE INDEX (PRIMARY)", dialect_name="mysql")
-            .where(TASKS.c.id.in_(sorted(row.id for row in rows)))
-            .values(
-                status=Status.PROCESSING,
-                attempt=TASKS.c.attempt + 1,
-                worker_id=worker_id,
-                started_at=Now(),
-                progress=None,
-                progress_note=None,
-                updated_at=Now(),
-            )
+            _START, {"task_ids": sorted(row.id for row in rows), "worker": worker_id}
         )
         return [_attempt(row, suspect=self._is_suspect(row)) for row in rows]
 
@@ -232,9 +240,7 @@ def _hold_lease(connection: Connection, worker_id: str) -> datetime:
 
     Returns the database's now.
     """
-    instant = connection.scalar(
-        select(Now()).where(WORKERS.c.id == worker_id).with_for_update(read=True)
-    )
+    instant = connection.scalar(_LEASE, {"worker": worker_id})
     if instant is None:
         raise LeaseLost(worker_id)
     return instant
