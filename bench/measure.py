@@ -22,7 +22,7 @@ CLIENTS = (1, 16, 64)
 #: Seconds for all tasks of a step to be completed; the slowest system needs a tenth of it.
 FINISH_SECONDS = 120.0
 #: Seconds between looks at the table, as long as tasks are run: the looks cost CPU as well.
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.05
 #: Seconds between looks at the one row that is waited for.
 POLL_SECONDS = 0.0003
 POLLED_SECONDS = 20.0

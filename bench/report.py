@@ -57,12 +57,25 @@ def table(rounds: Sequence[Round]) -> str:
     names = [name for name in TITLES if name in rounds[0]]
     rivals = [name for name in TARGETS if name in names and "ours" in names]
     titles = [TITLES[name] for name in names]
-    titles += [f"ours / {TITLES[rival]} (target)" for rival in rivals]
+    titles += [f"ours / {TITLES[rival]}" for rival in rivals]
     lines = [_row(["", *titles]), _row(["---", *["--:"] * len(titles)])]
     for key, title, digits in LINES:
         cells = [f"{median(rounds, name, key):,.{digits}f}" for name in names]
-        cells += [_compared(rounds, rival, key) for rival in rivals]
+        cells += [f"{ratio(rounds, rival, key):.2f}x" for rival in rivals]
         lines.append(_row([title, *cells]))
+    return "\n".join(lines)
+
+
+def goals(rounds: Sequence[Round]) -> str:
+    """What the ratios are to be, and which are not."""
+    lines = []
+    for rival in [name for name in TARGETS if name in rounds[0] and "ours" in rounds[0]]:
+        for key, target in TARGETS[rival].items():
+            found = ratio(rounds, rival, key)
+            reached = found >= target if key in RATES else found <= target
+            sign = "≥" if key in RATES else "≤"
+            verdict = "reached" if reached else "MISSED"
+            lines.append(f"{verdict}: {key} / {TITLES[rival]} {found:.2f}x, goal {sign} {target:g}x")
     return "\n".join(lines)
 
 
@@ -95,15 +108,6 @@ def ratio(rounds: Sequence[Round], rival: str, key: str, mine: str = "ours") -> 
         taken[mine][key] / taken[rival][key] if taken[rival][key] else float("nan")
         for taken in rounds
     )
-
-
-def _compared(rounds: Sequence[Round], rival: str, key: str) -> str:
-    found, target = ratio(rounds, rival, key), TARGETS[rival].get(key)
-    if target is None:
-        return f"{found:.2f}x"
-    reached = found >= target if key in RATES else found <= target
-    sign = "≥" if key in RATES else "≤"
-    return f"{found:.2f}x ({sign} {target:g}x{'' if reached else ', missed'})"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -50,10 +50,11 @@ class System(ABC):
 
 
 class Ours(System):
-    """This project, with its defaults but for the number of slots and the length of the work."""
+    """This project, with its defaults but for the number of slots and what is for short tasks."""
 
     settings: ClassVar[dict[str, str]] = {
         "WORKER_CONCURRENCY": "16",
+        "WORKER_PREFETCH": "200",
         "WORK_SECONDS": "0",
         "LOG_LEVEL": "INFO",
     }
@@ -151,7 +152,7 @@ class Kind:
 
 
 KINDS = {
-    "ours": Kind(TITLES["ours"], Ours, ROOT / "db/init.sql", 3_000, 2_000),
+    "ours": Kind(TITLES["ours"], Ours, ROOT / "db/init.sql", 6_000, 4_000),
     "celery": Kind(TITLES["celery"], Celery, PEERS / "schema.sql", 2_000, 1_500),
     "dramatiq": Kind(TITLES["dramatiq"], Dramatiq, PEERS / "schema.sql", 3_000, 2_000),
     "typical": Kind(TITLES["typical"], Typical, PEERS / "schema.sql", 600, 400),

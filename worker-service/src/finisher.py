@@ -24,8 +24,6 @@ log = structlog.get_logger(__name__)
 
 #: Outcomes in one transaction.
 BATCH = 100
-#: Seconds to wait for more where outcomes come in numbers: much less than it takes to write them.
-LINGER_SECONDS = 0.003
 #: Seconds until an outcome is tried again that was refused whatever was written.
 ASIDE_SECONDS = 3.0
 
@@ -80,12 +78,8 @@ class Finisher:
                 log.exception("outcome cannot be written", **_names(batch[0]))
 
     def _run(self) -> None:
-        batch: list[Finished] = []
         while True:
-            several = len(batch) > 1
             batch = [self._queue.get()]
-            if several:
-                time.sleep(LINGER_SECONDS)
             while len(batch) < BATCH and not self._queue.empty():
                 batch.append(self._queue.get())
             self._finish(batch)

@@ -1,18 +1,27 @@
 """Stores tasks together with the promises to deliver them: the step that makes 202 a promise."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from src.contract import DEFAULT_TYPE, Status
-from src.db.dialect import now
+from src.db.database import Database, DatabaseUnavailable
+from src.db.dialect import is_duplicate, now
 from src.models.tables import Outbox, Task
 from src.services.errors import KeyReused
 from src.services.publisher import Message
+
+#: Goes of a batch in which somebody else stores a key at the same moment.
+KEY_GOES = 3
+
+
+class KeysContended(DatabaseUnavailable):
+    """A key is stored and given up by others, again and again."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,39 @@ class StoredBatch:
 
     answers: Mapping[str, Stored | KeyReused]
     messages: Sequence[Message]
+
+
+def commit_batch(
+    database: Database,
+    tasks: Sequence[NewTask],
+    *,
+    promise_delivery: bool,
+    ready: Callable[[], None] = lambda: None,
+) -> StoredBatch:
+    """Store tasks in one transaction; ``ready`` is called right before its commit.
+
+    Raises:
+        KeysContended: others store the same keys all the time.
+        DatabaseUnavailable: nothing may be stored.
+    """
+    again = False
+
+    def work(connection: Connection) -> StoredBatch:
+        nonlocal again
+        stored = store_batch(connection, tasks, promise_delivery=promise_delivery, again=again)
+        ready()
+        again = True
+        return stored
+
+    for _ in range(KEY_GOES):
+        try:
+            return database.write(work)
+        except IntegrityError as error:
+            # A key of somebody's, who has committed by now: it will be found. Or ids of our own,
+            # from a commit that was answered to nobody.
+            if not is_duplicate(error):
+                raise
+    raise KeysContended("the idempotency key changes hands all the time")
 
 
 def store_batch(

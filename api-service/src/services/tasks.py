@@ -25,10 +25,9 @@ from src.services.new_tasks import (
     NewTask,
     Repeatable,
     Stored,
-    StoredBatch,
     Submission,
+    commit_batch,
     find_keys,
-    store_batch,
 )
 from src.services.publisher import Message
 from src.services.transitions import Action, act, find
@@ -93,16 +92,8 @@ class TaskService:
         if complaints:
             raise SubmissionInvalid(complaints)
         tasks = [_new(wish) for wish in wishes]
-        again = False
-
-        def work(connection: Connection) -> StoredBatch:
-            nonlocal again
-            again, went_before = True, again
-            return store_batch(
-                connection, tasks, promise_delivery=self._relay is not None, again=went_before
-            )
-
-        stored = self._database.write(work)
+        promise = self._relay is not None
+        stored = commit_batch(self._database, tasks, promise_delivery=promise)
         if self._relay:
             self._relay.hand(stored.messages)
         for task in tasks:

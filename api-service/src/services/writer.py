@@ -5,19 +5,17 @@ import os
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 import structlog
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 
 from src.db.database import Database, DatabaseUnavailable, SchemaMismatch
-from src.db.dialect import STATEMENT_SECONDS, is_duplicate
+from src.db.dialect import STATEMENT_SECONDS
 from src.services.errors import TooManySubmissions
-from src.services.new_tasks import NewTask, Stored, StoredBatch, store_batch
+from src.services.new_tasks import KeysContended, NewTask, Stored, StoredBatch, commit_batch
 from src.services.publisher import Message
 
 log = structlog.get_logger(__name__)
@@ -30,8 +28,6 @@ MAX_WAITING = 1_000
 WAIT_SECONDS = 2.0
 #: Seconds that a commit under way may take, with another go after a lost connection.
 COMMIT_SECONDS = 3 * STATEMENT_SECONDS
-#: Goes of a batch in which a key is stored by somebody else at the same moment.
-KEY_GOES = 3
 #: Seconds for what waits to be stored when the process stops.
 STOP_SECONDS = 2.0
 
@@ -185,52 +181,36 @@ class Writer:
             stored = self._commit(batch)
         except Withdrawn:
             self._write(batch)
+        except KeysContended as error:
+            self._isolate(batch, error)
         except (DatabaseUnavailable, SchemaMismatch) as error:
             # One for each: an exception keeps the traceback of whoever raises it.
             _settle({waiting: type(error)(*error.args) for waiting in batch})
         except Exception as error:  # noqa: BLE001 - told to the one that it belongs to
-            if len(batch) == 1:
-                _settle({batch[0]: error})
-            else:
-                half = len(batch) // 2
-                self._write(batch[:half])
-                self._write(batch[half:])
+            self._isolate(batch, error)
         else:
             if self._relay and stored.messages:
                 self._relay.hand(stored.messages)
             _settle({waiting: stored.answers[waiting.task.task_id] for waiting in batch})
 
+    def _isolate(self, batch: Sequence[Waiting], error: Exception) -> None:
+        """Find the row that is refused, so that it holds up no other."""
+        if len(batch) == 1:
+            _settle({batch[0]: error})
+            return
+        half = len(batch) // 2
+        self._write(batch[:half])
+        self._write(batch[half:])
+
     def _commit(self, batch: Sequence[Waiting]) -> StoredBatch:
-        for _ in range(KEY_GOES):
-            try:
-                return self._database.write(self._transaction(batch))
-            except IntegrityError as error:
-                # By now the other one has committed, and its key will be found.
-                if not is_duplicate(error):
-                    raise
-        if len(batch) > 1:
-            raise KeysContended
-        raise DatabaseUnavailable("the idempotency key changes hands all the time")
-
-    def _transaction(self, batch: Sequence[Waiting]) -> Callable[[Connection], StoredBatch]:
-        tasks = [waiting.task for waiting in batch]
-        again = False
-
-        def work(connection: Connection) -> StoredBatch:
-            nonlocal again
-            stored = store_batch(
-                connection, tasks, promise_delivery=self._relay is not None, again=again
-            )
-            again = True
+        def begin_commit() -> None:
             if not all(waiting.begin_commit() for waiting in batch):
                 raise Withdrawn
-            return stored
 
-        return work
-
-
-class KeysContended(Exception):
-    """Others keep on storing keys of this batch; its parts may fare better."""
+        tasks = [waiting.task for waiting in batch]
+        return commit_batch(
+            self._database, tasks, promise_delivery=self._relay is not None, ready=begin_commit
+        )
 
 
 def _settle(answers: Mapping[Waiting, Answer]) -> None:
