@@ -91,7 +91,9 @@ def compare(servers: Servers, names: list[str], rounds: int, folder: Path, effor
 def show(file: Path, chart: str | None) -> None:
     """Print the table of a run, and draw it where that is asked for."""
     data = json.loads(file.read_text())
-    print(f"\n{report.table(data['rounds'])}\n\n{report.notes(data)}\n\n{report.goals(data['rounds'])}")
+    print(
+        f"\n{report.table(data['rounds'])}\n\n{report.notes(data)}\n\n{report.goals(data['rounds'])}"
+    )
     print(f"bench: all numbers are in {file}", file=sys.stderr)
     if chart:
         command = [str(VENV / "bin/python"), "-m", "bench.chart", str(file), chart]

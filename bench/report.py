@@ -75,7 +75,9 @@ def goals(rounds: Sequence[Round]) -> str:
             reached = found >= target if key in RATES else found <= target
             sign = "≥" if key in RATES else "≤"
             verdict = "reached" if reached else "MISSED"
-            lines.append(f"{verdict}: {key} / {TITLES[rival]} {found:.2f}x, goal {sign} {target:g}x")
+            lines.append(
+                f"{verdict}: {key} / {TITLES[rival]} {found:.2f}x, goal {sign} {target:g}x"
+            )
     return "\n".join(lines)
 
 
