@@ -139,6 +139,7 @@ def test_a_key_twice_in_a_batch_is_stored_once(database: SlowDatabase, writer: W
     assert isinstance(third, KeyReused)
     assert fourth == Stored(tasks[3].task_id)
     assert database.titles() == {"t999", "t1", "t4"}
+    assert database.writes == 2
 
 
 def test_a_bad_row_fails_its_own_request_only(real_database: Database) -> None:
@@ -168,13 +169,13 @@ def test_a_key_that_another_process_stores_meanwhile_is_found(
 
     first, *second = [
         asyncio.run(store(writer, tasks))
-        for writer, tasks in zip(writers, ([task(1, "k")], [task(2, "k"), task(3)]), strict=True)
+        for writer, tasks in zip(writers, ([task(1, "k")], [task(2, "k")]), strict=True)
     ]
 
     for writer in writers:
         writer.stop()
     assert first == [Stored(task(1).task_id)]
-    assert second == [[Stored(task(1).task_id, replayed=True), Stored(task(3).task_id)]]
+    assert second == [[Stored(task(1).task_id, replayed=True)]]
 
 
 def test_what_was_answered_503_before_its_turn_is_not_stored(
@@ -222,6 +223,21 @@ def test_nothing_ends_the_writer(database: SlowDatabase, writer: Writer) -> None
 
         assert type(answer) is type(error)
     assert asyncio.run(store(writer, [task(1)])) == [Stored(task(1).task_id)]
+
+
+def test_a_relay_that_stumbles_does_not_end_the_writer(
+    writer: Writer, relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(_messages: Sequence[Message]) -> None:
+        monkeypatch.undo()
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(relay, "hand", stumble)
+
+    [stumbled] = asyncio.run(store(writer, [task(1)]))
+
+    assert isinstance(stumbled, RuntimeError)
+    assert asyncio.run(store(writer, [task(2)])) == [Stored(task(2).task_id)]
 
 
 def test_an_absent_database_is_told_to_all_at_once(database: SlowDatabase, writer: Writer) -> None:
@@ -287,13 +303,14 @@ def test_readiness_notices_a_writer_that_does_not_come_back(
 def test_what_waits_is_stored_before_the_end(database: SlowDatabase, writer: Writer) -> None:
     async def submit() -> list[Stored | BaseException]:
         database.may_begin.clear()
-        waiting = asyncio.ensure_future(store(writer, [task(number) for number in range(9)]))
+        waiting = asyncio.ensure_future(writer.store(task(0)))
         while not database.writes:
             await asyncio.sleep(0.01)
+        others = asyncio.ensure_future(store(writer, [task(number) for number in range(1, 9)]))
         stopping = asyncio.ensure_future(asyncio.to_thread(writer.stop))
         await asyncio.sleep(0.05)
         database.may_begin.set()
         await stopping
-        return await waiting
+        return [await waiting, *await others]
 
     assert all(isinstance(answer, Stored) for answer in asyncio.run(submit()))
