@@ -41,6 +41,7 @@ def draw(source: Path, target: Path) -> None:
     axes.set_xticks([p + width * (len(names) - 1) / 2 for p in range(len(RATES))], RATES.values())
     axes.axhline(1, color="black", linewidth=0.8)
     axes.set_yscale("log")
+    axes.set_yticks([0.2, 0.5, 1, 2, 5, 10])
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("")
     axes.set_ylabel("times Celery's rate (log)")
