@@ -29,7 +29,7 @@ LAYERS = {
         "rescue lease handlers store",
         "decision",
         "outcome",
-        "contract config logs backoff stop watchdog",
+        "contract config logs backoff stop watchdog pace",
     ],
 }
 #: Packages that only these parts may import.

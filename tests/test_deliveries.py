@@ -79,7 +79,7 @@ def test_a_message_that_comes_before_its_task_is_due_does_not_run_it(system: Sys
         worker.stop()
         assert queues.ready() == 0
     assert system.client.get(task_id)["attempt"] == 1
-    assert system.tables.outbox() == [task_id]
+    wait_until(lambda: system.tables.outbox() == [task_id], 5, "its promise alone to be left")
 
 
 def test_a_delivery_is_not_acked_before_its_task_is_completed(

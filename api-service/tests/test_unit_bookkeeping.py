@@ -126,3 +126,18 @@ def test_the_longer_a_search_from_the_start_takes_the_rarer_it_is(clock: Clock) 
     clock.at += 2
     with floor.timed() as lowest:
         assert lowest is None
+
+
+def test_a_task_given_back_meanwhile_keeps_its_promise(real_database: Database) -> None:
+    task = NewTask(_message(1).task_id, Submission("t", "d", None), 1)
+    due = real_database.write(lambda c: insert_tasks(c, [task], promise_delivery=True))
+    sent = Sent()
+    sent.note([Message(task.task_id, due[task.task_id], 1, "simulate")])
+    with real_database.engine.begin() as connection:
+        # As a worker does: due as before, and handed to nobody.
+        connection.execute(update(Outbox).values(handed=False))
+
+    sent.delete(real_database)
+
+    with real_database.engine.begin() as connection:
+        assert [m.task_id for m in lock_due(connection, 10).messages] == [task.task_id]

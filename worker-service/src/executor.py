@@ -187,7 +187,8 @@ class Executor:
                 self._pace.note(time.monotonic() - execution.began_at)
                 mine = self._running.pop(execution.fence, None) is execution
                 self._abandoned.discard(execution)
-                few = len(self._waiting) <= self._few
+                unused = self._concurrency - len(self._running) - len(self._waiting) > 0
+                few = unused or len(self._waiting) <= self._few
             if wanted:
                 if isinstance(outcome, Failure):
                     log.warning("handler failed", exception=outcome.traceback, **execution.names())

@@ -1,6 +1,7 @@
 """Logging: one event a line, as text for people or as JSON for machines."""
 
 import logging
+import os
 import sys
 import textwrap
 import threading
@@ -15,6 +16,10 @@ from structlog.typing import EventDict, Processor
 _SPECIAL = frozenset(" =\"'")
 
 
+#: Lines that may wait for one that is being written; then who has another one waits, too.
+MOST_LINES = 1_000
+
+
 class _Output:
     """Writes lines to standard error. Those that come while one is written follow it together.
 
@@ -22,13 +27,17 @@ class _Output:
     """
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Have nothing to write. A fork may have copied lines, and a lock that nobody releases."""
         self._lines: deque[str] = deque()
         self._writing = threading.Lock()
 
     def write(self, line: str) -> None:
         self._lines.append(line)
         # Who writes looks again afterwards, so what was added meanwhile is not left behind.
-        while self._lines and self._writing.acquire(blocking=False):
+        while self._lines and self._writing.acquire(blocking=len(self._lines) > MOST_LINES):
             try:
                 text = "".join(self._lines.popleft() for _ in range(len(self._lines)))
                 # A full disk or a closed pipe must not end what tells of itself.
@@ -39,6 +48,7 @@ class _Output:
 
 
 _OUTPUT = _Output()
+os.register_at_fork(after_in_child=_OUTPUT.begin)
 
 
 class _Lines:

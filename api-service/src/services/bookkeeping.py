@@ -21,7 +21,7 @@ DELETE_BATCH = 200
 SLACK = 2 * HANDED_OVERDUE
 #: Seconds between two searches from the start, at least, and how many times as long as the last
 #: one took: with a backup's snapshot open the server passes over every row that was ever deleted.
-FULL_SECONDS, FULL_REST = 10.0, 100
+FULL_SECONDS, FULL_REST = 2.0, 100
 
 
 class Sent:
@@ -51,14 +51,14 @@ class Sent:
         self.due_at = math.inf
         for start in range(0, len(messages), DELETE_BATCH):
             some = messages[start : start + DELETE_BATCH]
-            database.write(partial(delete_promises, promises=some))
+            database.write(partial(delete_promises, promises=some, handed=True))
 
 
 class Floor:
     """The time below which no due row needs to be looked for.
 
-    Rows that come with an earlier one, of rescued tasks, are claimed from the table by a worker,
-    or found by the next search from the start.
+    Rows that come with an earlier one, of tasks that were rescued or given back, are found by the
+    next search from the start, or claimed from the table by a worker.
     """
 
     def __init__(self) -> None:

@@ -72,8 +72,13 @@ def lock_due(connection: Connection, limit: int, floor: datetime | None = None) 
     return Due(messages, settled, instant)
 
 
-def delete_promises(connection: Connection, promises: Sequence[Promise | Message]) -> None:
+def delete_promises(
+    connection: Connection, promises: Sequence[Promise | Message], *, handed: bool = False
+) -> None:
     """Delete the outbox rows as they were read; one that was promised anew meanwhile stays.
+
+    ``handed``: those only that still say so, for one who holds no lock on them. A worker that
+    gives a task back promises it for the same time as before, and hands it to nobody.
 
     A join by primary key: ``DELETE … IN (…)`` scans a small table, and then two relays deadlock.
     """
@@ -92,7 +97,7 @@ def delete_promises(connection: Connection, promises: Sequence[Promise | Message
     connection.execute(
         text(
             f"DELETE o FROM ({pairs}) v STRAIGHT_JOIN outbox o "
-            "ON o.task_id = v.task_id AND o.due_at = v.due_at"
+            f"ON o.task_id = v.task_id AND o.due_at = v.due_at{' AND o.handed' if handed else ''}"
         ),
         parameters,
     )

@@ -1,10 +1,10 @@
 """Submitting tasks, looking one up, and what a client may do to it."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
 
+import anyio.to_thread
 import structlog
 import uuid_utils
 from sqlalchemy import Connection, RowMapping
@@ -47,6 +47,8 @@ class TaskService:
         self._catalogue = catalogue
         self._relay = relay
         self._writer = Writer(database, relay)
+        #: A key that a frozen process has locked keeps whoever stores it: not those without keys.
+        self._keyed_writer = Writer(database, relay)
 
     async def submit(self, wish: Submission, repeatable: Repeatable | None = None) -> Stored:
         """Store a task and promise its delivery; return once both are committed.
@@ -61,10 +63,11 @@ class TaskService:
             DatabaseUnavailable: it may be stored; with a key it is safe to send again.
         """
         if not self._catalogue.is_known_to_fit(wish.type, wish.details):
-            known = await asyncio.to_thread(self._check, wish, repeatable)
+            known = await anyio.to_thread.run_sync(self._check, wish, repeatable)
             if known:
                 return known
-        stored = await self._writer.store(_new(wish, repeatable))
+        writer = self._keyed_writer if repeatable else self._writer
+        stored = await writer.store(_new(wish, repeatable))
         # On the line that tells of the request: one more for each task would cost a tenth of it.
         structlog.contextvars.bind_contextvars(task_id=stored.task_id, type=wish.type)
         return stored
@@ -76,10 +79,12 @@ class TaskService:
             DatabaseUnavailable: they are not.
         """
         self._writer.check()
+        self._keyed_writer.check()
 
     def close(self) -> None:
         """Store what waits, and end."""
         self._writer.stop()
+        self._keyed_writer.stop()
 
     def submit_all(self, wishes: Sequence[Submission]) -> list[str]:
         """Store tasks, all or none; return their ids in the same order.

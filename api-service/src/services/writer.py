@@ -56,6 +56,7 @@ class Waiting:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
+        self.size = self.task.size()
         self.stored: asyncio.Future[Stored] = self.loop.create_future()
         self._alarm = self.loop.call_later(WAIT_SECONDS, self._give_up_waiting)
 
@@ -121,11 +122,13 @@ class Writer:
 
     def start(self) -> None:
         """Start the thread unless this process has it. A fork takes no threads along."""
-        if self._pid == os.getpid():
+        if self._pid == os.getpid() and self._is_alive():
             return
         with self._lock:
             if self._pid != os.getpid():
                 self._waiting.clear()
+            if self._pid != os.getpid() or not self._is_alive():
+                self._stop.clear()
                 self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
                 self._thread.start()
                 self._pid = os.getpid()
@@ -140,6 +143,9 @@ class Writer:
         if since is not None and time.monotonic() - since > WAIT_SECONDS + COMMIT_SECONDS:
             raise DatabaseUnavailable("the writer does not come back from a batch")
 
+    def _is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
     def stop(self) -> None:
         """End the thread once it has stored what waits, or after a moment."""
         self._stop.set()
@@ -152,9 +158,10 @@ class Writer:
             self._called.wait()
             self._called.clear()
             while self._waiting:
-                batch = self._take()
+                batch: list[Waiting] = []
                 self._busy_since = time.monotonic()
                 try:
+                    self._take(batch)
                     self._write(batch)
                 except Exception as error:
                     log.exception("writer stumbled")
@@ -162,15 +169,14 @@ class Writer:
                 finally:
                     self._busy_since = None
 
-    def _take(self) -> list[Waiting]:
-        batch: list[Waiting] = []
+    def _take(self, batch: list[Waiting]) -> None:
+        """Move what waits into the batch, as far as it has room."""
         size = 0
         while self._waiting and len(batch) < BATCH:
-            size += self._waiting[0].task.size()
+            size += self._waiting[0].size
             if batch and size > BATCH_BYTES:
                 break
             batch.append(self._waiting.popleft())
-        return batch
 
     def _write(self, batch: Sequence[Waiting]) -> None:
         """Commit a batch, or else tell why not; one bad row fails its own request only."""
@@ -189,9 +195,16 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - told to the one that it belongs to
             self._isolate(batch, error)
         else:
-            if self._relay and stored.messages:
-                self._relay.hand(stored.messages)
+            self._hand(stored.messages)
             _settle({waiting: stored.answers[waiting.task.task_id] for waiting in batch})
+
+    def _hand(self, messages: Sequence[Message]) -> None:
+        """Give the relay what is due. It is stored whatever becomes of this; the outbox has it."""
+        try:
+            if self._relay and messages:
+                self._relay.hand(messages)
+        except Exception:
+            log.exception("messages not handed over, a sweep will find them")
 
     def _isolate(self, batch: Sequence[Waiting], error: Exception) -> None:
         """Find the row that is refused, so that it holds up no other."""
