@@ -43,8 +43,9 @@ RESERVED = {
 }
 
 
-def test_both_services_have_the_same_contract() -> None:
-    api, worker = ((ROOT / name / "src/contract.py").read_bytes() for name in SERVICES)
+@pytest.mark.parametrize("file", ["contract.py", "logs.py"])
+def test_both_services_have_the_same_contract_and_logs(file: str) -> None:
+    api, worker = ((ROOT / name / "src" / file).read_bytes() for name in SERVICES)
 
     assert api == worker
 

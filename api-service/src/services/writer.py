@@ -89,7 +89,7 @@ class Waiting:
 
 
 class Writer:
-    """One thread in each API process. It never waits for more to come."""
+    """A thread, begun on first use, that never waits for more to come."""
 
     def __init__(self, database: Database, relay: Hand | None) -> None:
         self._database = database
