@@ -100,13 +100,13 @@ class Dispatcher:
             return
         suspect = self._held.suspects() == 0
         with self._held.claiming():
-            for claimed in consumer.claim(slots, take_suspect=suspect):
-                if self.may_act():
-                    self._held.add(claimed.attempt)
-                    self._executor.start(claimed)
-                elif claimed.delivery:
-                    # Too late to begin: the heartbeat's check gives the row back.
-                    self._ack([claimed.delivery])
+            claimed = consumer.claim(slots, take_suspect=suspect)
+            if self.may_act():
+                self._held.add(one.attempt for one in claimed)
+                self._executor.start(*claimed)
+            else:
+                # Too late to begin: the heartbeat's check gives the rows back.
+                self._ack([one.delivery for one in claimed if one.delivery])
 
     def _room(self) -> int:
         # A suspect may take down what is here: nothing is claimed ahead beside it.

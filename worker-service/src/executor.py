@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from src.outcome import Failure, Outcome, Progress, Released, TimedOut, describe
 from src.pace import AHEAD_SECONDS, Pace
 from src.store.attempts import Fence
 from src.store.leases import Load
+from src.tally import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,9 @@ class Executor:
     exception thrown into it may hit code that holds a lock. Four times as long after that it is
     lost, and when that is so for half of the slots, ``worn_out`` is called: memory, connections
     and locks that those threads hold come back with a new process only.
+
+    No lock is shared by the slots. An execution stands in at least one of the dicts until its
+    thread comes back, single steps of dicts are atomic, and what becomes of it its stage decides.
     """
 
     def __init__(
@@ -69,8 +73,7 @@ class Executor:
         self._report = report
         self._worn_out = worn_out
         self._work: queue.SimpleQueue[Execution] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._limits = Limits(self._lock, self._watched, self._look_after)
+        self._limits = Limits(self._watched, self._look_after)
         self._pace = Pace()
         #: Room is made for more once so few wait: claims are cheap in large batches.
         self._few = 0
@@ -78,7 +81,7 @@ class Executor:
         self._waiting: dict[Fence, Execution] = {}
         self._running: dict[Fence, Execution] = {}
         self._abandoned: set[Execution] = set()
-        self._processed = self._failed = 0
+        self._processed, self._failed = Tally(), Tally()
 
     def start_threads(self) -> None:
         for _ in range(self._concurrency):
@@ -87,60 +90,63 @@ class Executor:
 
     def free_slots(self) -> int:
         """Count the slots that nothing runs in or waits for; below 0, so many wait beyond that."""
-        with self._lock:
-            return self._concurrency - len(self._running) - len(self._waiting)
+        return self._concurrency - len(self._running) - len(self._waiting)
 
     def room(self) -> int:
         """Return how many attempts may be claimed now, for free slots and ahead of them."""
-        with self._lock:
-            late = time.monotonic() - AHEAD_SECONDS
-            # Slots with long work will not be there for what is claimed ahead.
-            slow = sum(execution.began_at < late for execution in self._running.values())
-            ahead = self._pace.ahead(self._concurrency - slow)
-            self._few = min(ahead // 4, self._concurrency)
-            free = self._concurrency - len(self._running) - len(self._waiting)
-            enough = free <= 0 and len(self._waiting) > self._few
-            return 0 if enough else max(0, free + ahead)
+        late = time.monotonic() - AHEAD_SECONDS
+        # Slots with long work will not be there for what is claimed ahead.
+        slow = sum(execution.began_at < late for execution in list(self._running.values()))
+        ahead = self._pace.ahead(self._concurrency - slow)
+        self._few = min(ahead // 4, self._concurrency)
+        return max(0, self.free_slots() + ahead) if self._has_few() else 0
 
     def load(self) -> Load:
-        return Load(len(self._running), self._processed, self._failed)
+        return Load(len(self._running), self._processed.total(), self._failed.total())
 
-    def start(self, claimed: Claimed) -> None:
-        """Give a claimed attempt to the slots. Its time begins when one of them takes it."""
-        execution = self._prepare(claimed)
-        with self._lock:
-            self._waiting[claimed.attempt.fence] = execution
-            self._limits.notice(execution)
-        self._work.put(execution)
+    def start(self, *claimed: Claimed) -> None:
+        """Give claimed attempts to the slots. The time of each begins when one of them takes it."""
+        executions = [self._prepare(one) for one in claimed]
+        if not executions:
+            return
+        _log_claimed(executions)
+        for execution in executions:
+            self._waiting[execution.fence] = execution
+        # They are to be looked after at the same time.
+        self._limits.notice(executions[0])
+        for execution in executions:
+            self._work.put(execution)
 
     def tell(self, fence: Fence, outcome: Outcome) -> bool:
         """Decide an attempt's outcome; its handler is told to stop, or does not begin.
 
         Returns False, and does nothing, where the handler was faster.
         """
-        with self._lock:
-            execution = self._waiting.pop(fence, None) or self._running.get(fence)
-            if execution is None or execution.stage not in (Stage.WAITING, Stage.RUNNING):
-                return False
-            if execution.stage is Stage.RUNNING:
-                self._count(outcome)
-            self._enter(execution, Stage.TOLD, self._patience_seconds)
+        execution = self._waiting.get(fence) or self._running.get(fence)
+        before = execution and execution.move(Stage.TOLD, Stage.WAITING, Stage.RUNNING)
+        if not execution or not before:
+            return False
+        if before is Stage.WAITING:
+            self._waiting.pop(fence, None)
+        else:
+            self._count(outcome)
+            self._look_again(execution, self._patience_seconds)
         self._finished(execution.finished(outcome))
         execution.context.cancelled.set()
         return True
 
     def tell_all(self, outcome: Outcome) -> None:
-        with self._lock:
-            fences = [*self._waiting, *self._running]
-        for fence in fences:
+        for fence in [*list(self._waiting), *list(self._running)]:
             self.tell(fence, outcome)
 
     def release_waiting(self, reason: str) -> None:
         """Give back what has not begun."""
-        with self._lock:
-            executions = list(self._waiting.values())
-        for execution in executions:
+        for execution in list(self._waiting.values()):
             self._release(execution, reason)
+
+    def _has_few(self) -> bool:
+        """Tell whether so few wait for a slot that more are to be claimed."""
+        return self.free_slots() > 0 or len(self._waiting) <= self._few
 
     def _prepare(self, claimed: Claimed) -> Execution:
         attempt = claimed.attempt
@@ -162,15 +168,14 @@ class Executor:
         if execution and execution.stage is Stage.RUNNING:
             self._report(fence, progress)
 
-    def _enter(self, execution: Execution, stage: Stage, seconds: float) -> None:
-        """Move an execution on, under the lock, and look after it again in so many seconds."""
-        execution.stage = stage
+    def _look_again(self, execution: Execution, seconds: float) -> None:
         execution.look_at = time.monotonic() + seconds
         self._limits.notice(execution)
 
     def _count(self, outcome: Outcome) -> None:
-        self._processed += 1
-        self._failed += isinstance(outcome, Failure | TimedOut)
+        self._processed.add()
+        if isinstance(outcome, Failure | TimedOut):
+            self._failed.add()
 
     def _serve(self) -> None:
         """Run what comes, until an attempt took so long that the slot was given to another."""
@@ -180,16 +185,15 @@ class Executor:
                 self._slot_freed()
                 continue
             outcome = self._execute(execution)
-            with self._lock:
-                wanted = execution.stage is Stage.RUNNING
-                if wanted:
-                    self._count(outcome)
-                self._pace.note(time.monotonic() - execution.began_at)
-                mine = self._running.pop(execution.fence, None) is execution
-                self._abandoned.discard(execution)
-                unused = self._concurrency - len(self._running) - len(self._waiting) > 0
-                few = unused or len(self._waiting) <= self._few
-            if wanted:
+            self._pace.note(time.monotonic() - execution.began_at)
+            before = execution.move(
+                Stage.RETURNED, Stage.RUNNING, Stage.TOLD, Stage.ABANDONED, Stage.LOST
+            )
+            if before is Stage.RUNNING:
+                self._count(outcome)
+            mine = self._running.pop(execution.fence, None) is execution
+            self._abandoned.discard(execution)
+            if before is Stage.RUNNING:
                 if isinstance(outcome, Failure):
                     log.warning("handler failed", exception=outcome.traceback, **execution.names())
                 self._finished(execution.finished(outcome))
@@ -197,35 +201,30 @@ class Executor:
                 log.info("handler stopped, its outcome was decided before", **execution.names())
             if not mine:
                 return
-            if few:
+            if self._has_few():
                 self._slot_freed()
 
     def _begin(self, execution: Execution) -> bool:
         """Take an attempt into this thread's slot, unless it must not begin any more."""
-        may_start = self._may_start()
-        with self._lock:
-            if execution.stage is not Stage.WAITING:
-                return False
-            if may_start:
-                del self._waiting[execution.fence]
-                self._running[execution.fence] = execution
-                execution.begin()
-                self._limits.notice(execution)
-                return True
-        self._release(execution, "its worker must not begin anything now")
-        return False
+        if not self._may_start():
+            self._release(execution, "its worker must not begin anything now")
+            return False
+        if not execution.begin():
+            return False
+        self._running[execution.fence] = execution
+        self._waiting.pop(execution.fence, None)
+        self._limits.notice(execution)
+        return True
 
     def _release(self, execution: Execution, reason: str) -> bool:
         """Give back an attempt, unless it has begun."""
-        with self._lock:
-            if self._waiting.pop(execution.fence, None) is None:
-                return False
-            execution.stage = Stage.TOLD
+        if not execution.move(Stage.TOLD, Stage.WAITING):
+            return False
+        self._waiting.pop(execution.fence, None)
         self._finished(execution.finished(Released(reason)))
         return True
 
     def _execute(self, execution: Execution) -> Outcome:
-        log.info("started", **execution.names())
         try:
             return self._run_handler(
                 execution.handler, execution.claimed.attempt.details, execution.context
@@ -235,9 +234,9 @@ class Executor:
             return Failure(f"the handler could not be run: {describe(error)}")
 
     def _watched(self) -> Iterator[Execution]:
-        yield from self._waiting.values()
-        yield from self._running.values()
-        yield from (lost for lost in self._abandoned if lost.stage is not Stage.LOST)
+        yield from list(self._waiting.values())
+        yield from list(self._running.values())
+        yield from (lost for lost in list(self._abandoned) if lost.stage is not Stage.LOST)
 
     def _look_after(self, execution: Execution) -> None:
         stage = execution.stage
@@ -262,23 +261,33 @@ class Executor:
 
     def _take_over(self, execution: Execution) -> None:
         """Serve the slot of a thread that does not come back, unless it just did."""
-        with self._lock:
-            if execution.fence not in self._running:
-                return
-            del self._running[execution.fence]
-            self._abandoned.add(execution)
-            self._enter(execution, Stage.ABANDONED, LOST_AFTER * self._patience_seconds)
-        log.error("thread abandoned, its handler does not stop", **execution.names())
+        # Whoever of the two takes it out has the slot.
+        if self._running.pop(execution.fence, None) is None:
+            return
+        self._abandoned.add(execution)
+        if execution.move(Stage.ABANDONED, Stage.TOLD):
+            self._look_again(execution, LOST_AFTER * self._patience_seconds)
+            log.error("thread abandoned, its handler does not stop", **execution.names())
+        else:
+            self._abandoned.discard(execution)
         self._slot_freed()
         self._serve()
 
     def _give_up(self, execution: Execution) -> None:
-        with self._lock:
-            execution.stage = Stage.LOST
-            lost = sum(other.stage is Stage.LOST for other in self._abandoned)
+        if not execution.move(Stage.LOST, Stage.ABANDONED):
+            return
+        lost = sum(other.stage is Stage.LOST for other in list(self._abandoned))
         log.error("thread lost, its handler does not stop", lost=lost, **execution.names())
         if 2 * lost >= self._concurrency:
             self._worn_out()
+
+
+def _log_claimed(executions: Sequence[Execution]) -> None:
+    if len(executions) == 1:
+        log.info("claimed", **executions[0].names())
+    else:
+        ids = [execution.fence.task_id for execution in executions]
+        log.info("claimed together", attempts=len(ids), task_ids=ids)
 
 
 def _start_thread(name: str, target: Callable[[], None]) -> None:

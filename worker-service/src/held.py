@@ -29,10 +29,11 @@ class Held:
         """Return how many claims were begun and ended so far."""
         return self._claims_begun, self._claims_ended
 
-    def add(self, attempt: Attempt) -> None:
+    def add(self, attempts: Iterable[Attempt]) -> None:
         with self._changed:
-            self._attempts[attempt.fence] = attempt
-            self._suspects += attempt.suspect
+            for attempt in attempts:
+                self._attempts[attempt.fence] = attempt
+                self._suspects += attempt.suspect
 
     def let_go(self, fences: Iterable[Fence]) -> None:
         """Forget attempts whose outcome is committed, or refused as stale."""

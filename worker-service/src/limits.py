@@ -20,24 +20,23 @@ class Limits:
 
     def __init__(
         self,
-        lock: threading.Lock,
         watched: Callable[[], Iterable[Execution]],
         look_after: Callable[[Execution], None],
     ) -> None:
-        """``watched`` is called under the lock, ``look_after`` without it."""
-        self._lock = lock
         self._watched = watched
         self._look_after = look_after
-        self._alarm = threading.Condition(lock)
+        self._alarm = threading.Condition()
+        #: Until when it sleeps. While it looks around, anything new is sooner.
         self._alarm_at = math.inf
 
     def start(self) -> None:
         threading.Thread(target=self._watch, name="limits", daemon=True).start()
 
     def notice(self, execution: Execution) -> None:
-        """Take a new ``look_at`` into account; to be called under the lock."""
+        """Take a new ``look_at`` into account, of an execution that is watched already."""
         if execution.look_at < self._alarm_at:
-            self._alarm.notify()
+            with self._alarm:
+                self._alarm.notify()
 
     def _watch(self) -> None:
         while True:
@@ -50,11 +49,14 @@ class Limits:
 
     def _wait_for_due(self) -> list[Execution]:
         """Sleep until something is due or has changed; return what is due."""
-        with self._lock:
+        with self._alarm:
+            # First: what is added from here on is told of, and so waits for the lock.
+            self._alarm_at = math.inf
             now = time.monotonic()
-            due = [execution for execution in self._watched() if execution.look_at <= now]
+            watched = list(self._watched())
+            due = [execution for execution in watched if execution.look_at <= now]
             if not due:
-                nearest = min((e.look_at for e in self._watched()), default=math.inf)
+                nearest = min((execution.look_at for execution in watched), default=math.inf)
                 self._alarm_at = min(nearest, now + LOOK_SECONDS)
                 self._alarm.wait(self._alarm_at - now)
             return due

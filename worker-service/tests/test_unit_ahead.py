@@ -170,7 +170,7 @@ def test_beside_a_suspect_nothing_is_claimed_ahead() -> None:
     dispatcher._consumers = [Asked()]
 
     suspect = replace(attempt("suspect"), suspect=True)
-    held.add(suspect)
+    held.add([suspect])
     dispatcher._turn()
     held.let_go([suspect.fence])
     dispatcher._turn()

@@ -118,7 +118,7 @@ def test_a_row_that_runs_here_is_left_alone(
     heartbeat: Heartbeat, stores: Stores, held: Held
 ) -> None:
     stores.claimed = {ROW: False}
-    held.add(claimed().attempt)
+    held.add([claimed().attempt])
 
     for _ in range(3):
         heartbeat.beat_once()
@@ -284,7 +284,7 @@ def test_a_suspect_is_held_alone_until_its_outcome_is_committed(
     consumer = OneTask()
     suspect = replace(claimed(Fence("suspect", 1)).attempt, suspect=True)
 
-    held.add(suspect)
+    held.add([suspect])
     turn(executor, held, lease, consumer)
     held.let_go([suspect.fence])
     turn(executor, held, lease, consumer)
