@@ -6,7 +6,8 @@ import sys
 import textwrap
 import threading
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import structlog
@@ -33,9 +34,24 @@ class _Output:
         """Have nothing to write. A fork may have copied lines, and a lock that nobody releases."""
         self._lines: deque[str] = deque()
         self._writing = threading.Lock()
+        #: The thread that gathers lines, which is not to wait for itself.
+        self._gathering = 0
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Have this thread's lines of the block written at its end, with what else waits then."""
+        with self._writing:
+            self._gathering = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._gathering = 0
+        self.write("")
 
     def write(self, line: str) -> None:
         self._lines.append(line)
+        if self._gathering == threading.get_ident():
+            return
         # Who writes looks again afterwards, so what was added meanwhile is not left behind.
         while self._lines and self._writing.acquire(blocking=len(self._lines) > MOST_LINES):
             try:
@@ -49,6 +65,11 @@ class _Output:
 
 _OUTPUT = _Output()
 os.register_at_fork(after_in_child=_OUTPUT.begin)
+
+
+def together() -> AbstractContextManager[None]:
+    """Write the events of the block at once: each write lets another thread run in between."""
+    return _OUTPUT.together()
 
 
 class _Lines:

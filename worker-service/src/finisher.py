@@ -15,6 +15,7 @@ from src.consumers import Delivery
 from src.contract import Status
 from src.decision import RetryPolicy, decide, random_spread
 from src.execution import Finished
+from src.logs import together
 from src.outcome import Failure
 from src.store.attempts import Fence
 from src.store.dialect import brief, is_refusal
@@ -112,15 +113,13 @@ class Finisher:
         }
         progress = {done.attempt.fence: done.progress for done in batch if done.progress}
         statuses = store.finish(decisions, progress)
+        self._ack([done.delivery for done in batch if done.delivery])
+        with together():
+            for done in batch:
+                _log(done, statuses.get(done.attempt.fence), decisions[done.attempt.fence].error)
         for done in batch:
-            fence = done.attempt.fence
-            status = statuses.get(fence)
-            log.info(
-                "outcome refused, the task has moved on" if status is None else _EVENTS[status],
-                **_names(done),
-                **({"error": decisions[fence].error} if decisions[fence].error else {}),
-            )
-        self._let_go(batch)
+            self._waiting.pop(done.attempt.fence, None)
+        self._committed([done.attempt.fence for done in batch])
 
     def _isolate(self, batch: Sequence[Finished], error: Exception) -> None:
         """Find the outcome that is refused, so that it holds up no other.
@@ -144,11 +143,11 @@ class Finisher:
             later.daemon = True
             later.start()
 
-    def _let_go(self, batch: Sequence[Finished]) -> None:
-        self._ack([done.delivery for done in batch if done.delivery])
-        for done in batch:
-            self._waiting.pop(done.attempt.fence, None)
-        self._committed([done.attempt.fence for done in batch])
+
+def _log(done: Finished, status: Status | None, error: str | None) -> None:
+    event = "outcome refused, the task has moved on" if status is None else _EVENTS[status]
+    about = {"type": done.attempt.type, "seconds": round(done.seconds, 3)}
+    log.info(event, **_names(done), **about, **({"error": error} if error else {}))
 
 
 def _names(done: Finished) -> dict[str, Any]:

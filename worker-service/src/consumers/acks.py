@@ -12,28 +12,48 @@ class Ack(NamedTuple):
 
 
 class Acks:
-    """The tags of one channel, which count from 1."""
+    """The tags of one channel, in the order in which they came.
 
-    def __init__(self) -> None:
-        #: All tags up to this one are settled, and of those above it these are.
-        self._low = 0
-        self._above: set[int] = set()
+    What is settled above one that still runs waits for it a little: then one ack is for all.
+    """
+
+    def __init__(self, most_waiting: int) -> None:
+        """``most_waiting``: so many may wait, since each takes the place of a new delivery."""
+        self._most_waiting = most_waiting
+        #: Delivered and not settled, the lowest first; and the highest that was delivered.
+        self._open: dict[int, None] = {}
+        self._highest = 0
+        #: Settled, and the broker does not know yet.
+        self._waiting: set[int] = set()
+
+    def deliver(self, tag: int) -> None:
+        self._open[tag] = None
+        self._highest = tag
+
+    def refuse(self, tag: int) -> None:
+        """Take in a tag that needs no ack: it is rejected."""
+        self._open.pop(tag, None)
 
     def settle(self, tags: Iterable[int]) -> list[Ack]:
-        """Take in tags to be acked; return the acks to send, in this order.
+        """Take in tags to be acked; return the acks to send now, in this order.
 
-        A tag that is settled already is left out: acked twice, it would close the channel. For
-        the same reason a multiple ack names the highest new tag and not the highest settled one.
+        A tag that is settled already is left out: acked twice, it would close the channel.
         """
-        new = sorted(tag for tag in set(tags) if tag > self._low and tag not in self._above)
-        self.refuse(new)
-        together = sum(tag <= self._low for tag in new)
-        acks = [Ack(tag, multiple=False) for tag in new[together:]]
-        return [Ack(new[together - 1], multiple=True), *acks] if together else acks
+        for tag in tags:
+            if tag in self._open:
+                del self._open[tag]
+                self._waiting.add(tag)
+        lowest = next(iter(self._open), self._highest + 1)
+        together = {tag for tag in self._waiting if tag < lowest}
+        self._waiting -= together
+        acks = [Ack(max(together), multiple=True)] if together else []
+        return [*acks, *self.one_by_one()] if len(self._waiting) > self._most_waiting else acks
 
-    def refuse(self, tags: Iterable[int]) -> None:
-        """Take in tags that need no ack: they are rejected."""
-        self._above.update(tags)
-        while self._low + 1 in self._above:
-            self._low += 1
-            self._above.remove(self._low)
+    def waits(self) -> bool:
+        return bool(self._waiting)
+
+    def one_by_one(self) -> list[Ack]:
+        """Return acks for what has waited long enough."""
+        acks = [Ack(tag, multiple=False) for tag in sorted(self._waiting)]
+        self._waiting.clear()
+        return acks

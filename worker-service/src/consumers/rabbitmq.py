@@ -12,7 +12,7 @@ from pika.exceptions import AMQPError
 
 from src.backoff import broker_backoff
 from src.consumers import Claimed, Delivery
-from src.consumers.acks import Acks
+from src.consumers.acks import Ack, Acks
 from src.consumers.inbox import Inbox
 from src.contract import DEAD_QUEUE, MalformedMessage, Queue, decode
 from src.lease import Lease
@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between heartbeats: a dead link is noticed within two.
 HEARTBEAT_SECONDS = 5
+#: Seconds that an ack may wait to be sent together with a lower one.
+ACK_SECONDS = 0.1
 #: Seconds that connecting, a handshake or a blocked connection may take.
 CONNECT_SECONDS = 5
 
@@ -49,7 +51,8 @@ class RabbitConsumer:
         self._wake = wake
         self.inbox = Inbox()
         self._generation = 0
-        self._acks = Acks()
+        self._acks = self._no_acks()
+        self._acks_due = False
         self._connection: Any = None
         self._channel: Any = None
         self._stop = threading.Event()
@@ -120,7 +123,19 @@ class RabbitConsumer:
 
     def _ack(self, deliveries: Sequence[Delivery]) -> None:
         tags = [d.tag for d in deliveries if d.generation == self._generation]
-        for ack in self._acks.settle(tags):
+        self._send(self._acks.settle(tags))
+        if self._acks.waits() and not self._acks_due:
+            self._acks_due = True
+            self._connection.call_later(ACK_SECONDS, partial(self._ack_rest, self._acks))
+
+    def _ack_rest(self, acks: Acks) -> None:
+        """Ack one by one what waited for a lower tag in vain, if the channel is still the same."""
+        if acks is self._acks:
+            self._acks_due = False
+            self._send(acks.one_by_one())
+
+    def _send(self, acks: Sequence[Ack]) -> None:
+        for ack in acks:
             if self._channel.is_open:
                 self._channel.basic_ack(ack.tag, multiple=ack.multiple)
 
@@ -169,16 +184,20 @@ class RabbitConsumer:
     def _begin(self, connection: Any, channel: Any) -> None:
         """Forget the earlier channel: its tags mean nothing on this one."""
         self._generation += 1
-        self._acks = Acks()
+        self._acks, self._acks_due = self._no_acks(), False
         self.inbox.begin(self._generation)
         self._connection, self._channel = connection, channel
 
+    def _no_acks(self) -> Acks:
+        return Acks(most_waiting=self._prefetch // 4)
+
     def _on_message(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        self._acks.deliver(method.delivery_tag)
         try:
             task_id = decode(body)
         except MalformedMessage as error:
             log.warning("unreadable message rejected", reason=str(error), queue=DEAD_QUEUE)
-            self._acks.refuse([method.delivery_tag])
+            self._acks.refuse(method.delivery_tag)
             channel.basic_reject(method.delivery_tag, requeue=False)
             return
         priority = properties.priority or 0
