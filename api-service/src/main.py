@@ -18,6 +18,7 @@ from fastapi_offline import FastAPIOffline
 from src.api import actions, events, health, openapi, overview, tasks
 from src.api.middleware import BodyLimit, InFlightLimit, RequestContext
 from src.api.problems import handle_problems
+from src.api.short_way import ShortWay
 from src.config import Settings, SettingsError, load_settings
 from src.db.database import SchemaMismatch
 from src.logs import set_up_logging
@@ -81,9 +82,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=checked.max_body_bytes)
     app.add_middleware(RequestContext)
     handle_problems(app)
-    app.include_router(tasks.submissions)
     for module in (tasks, actions, overview, events, health):
         app.include_router(module.router)
+    app.router.middleware_stack = ShortWay(app.router.middleware_stack, runtime)
 
     @app.get("/", include_in_schema=False)
     async def index() -> RedirectResponse:

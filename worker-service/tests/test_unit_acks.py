@@ -11,54 +11,74 @@ from src.contract import task_queue
 from src.lease import Lease
 
 
+def delivered(*tags: int, most_waiting: int = 100) -> Acks:
+    acks = Acks(most_waiting)
+    for tag in tags:
+        acks.deliver(tag)
+    return acks
+
+
 def test_all_up_to_a_tag_are_acked_with_it() -> None:
-    acks = Acks()
+    acks = delivered(1, 2, 3, 4)
 
     assert acks.settle([3, 1, 2]) == [Ack(3, multiple=True)]
     assert acks.settle([4]) == [Ack(4, multiple=True)]
 
 
-def test_nothing_is_acked_that_is_not_settled() -> None:
-    acks = Acks()
+def test_what_is_settled_above_one_that_runs_waits_for_it() -> None:
+    acks = delivered(1, 2, 3, 4, 5)
 
-    assert acks.settle([2, 3]) == [Ack(2, multiple=False), Ack(3, multiple=False)]
-    assert acks.settle([1, 5]) == [Ack(1, multiple=True), Ack(5, multiple=False)]
-    assert acks.settle([4, 6]) == [Ack(6, multiple=True)]
+    assert acks.settle([2, 3]) == []
+    assert acks.waits()
+    assert acks.settle([1, 5]) == [Ack(3, multiple=True)]
+    assert acks.settle([4]) == [Ack(5, multiple=True)]
+    assert not acks.waits()
 
 
-def test_a_tag_is_acked_once() -> None:
-    acks = Acks()
+def test_what_has_waited_long_enough_is_acked_alone_and_never_again() -> None:
+    acks = delivered(1, 2, 3, 4)
+    acks.settle([2, 4])
 
-    acks.settle([1, 3])
+    assert acks.one_by_one() == [Ack(2, multiple=False), Ack(4, multiple=False)]
+    assert acks.one_by_one() == []
+    # Of 1 to 3 only these two are unknown to the broker; 4 named again would close the channel.
+    assert acks.settle([1, 2, 3, 4]) == [Ack(3, multiple=True)]
 
-    assert acks.settle([1, 3]) == []
-    # 3 was acked alone: named again it would close the channel.
-    assert acks.settle([2]) == [Ack(2, multiple=True)]
+
+def test_no_more_wait_than_they_may() -> None:
+    acks = delivered(1, 2, 3, 4, 5, most_waiting=2)
+
+    assert acks.settle([3, 5]) == []
+    assert acks.settle([2]) == [Ack(tag, multiple=False) for tag in (2, 3, 5)]
 
 
 def test_a_rejected_tag_is_in_nobodys_way_and_never_acked() -> None:
-    acks = Acks()
+    acks = delivered(1, 2, 3)
 
-    acks.refuse([1])
-    acks.refuse([3])
+    acks.refuse(1)
+    acks.refuse(3)
 
-    assert acks.settle([2]) == [Ack(2, multiple=True)]
+    assert acks.settle([2, 3]) == [Ack(2, multiple=True)]
 
 
-def test_in_whatever_order_they_are_settled_each_is_acked_once_and_in_time() -> None:
+def test_in_whatever_order_they_are_settled_each_is_acked_once() -> None:
     dice = random.Random(7)  # noqa: S311 - no secret
     for _ in range(200):
-        tags, outstanding, settled, acks = list(range(1, 41)), set(range(1, 41)), set(), Acks()
+        tags = list(range(1, 41))
+        outstanding, settled, acks = set(tags), set(), delivered(*tags, most_waiting=10)
         dice.shuffle(tags)
         while tags:
             batch = [tags.pop() for _ in range(min(len(tags), dice.randint(1, 9)))]
             settled |= set(batch)
-            for ack in acks.settle(batch):
+            late = acks.one_by_one() if dice.random() < 0.2 else []
+            for ack in [*late, *acks.settle(batch)]:
                 assert ack.tag in outstanding
                 acked = {t for t in outstanding if t == ack.tag or (ack.multiple and t < ack.tag)}
                 assert acked <= settled
                 outstanding -= acked
-            assert not outstanding & settled
+            assert len(outstanding & settled) <= 10
+            assert acks.waits() == bool(outstanding & settled)
+        assert not outstanding
 
 
 class Channel:
@@ -74,22 +94,61 @@ class Channel:
 
 
 class Connection:
+    """Does at once what is to be done in its thread, and later what is asked for later."""
+
+    def __init__(self) -> None:
+        self.later: list[Any] = []
+
     def add_callback_threadsafe(self, action: Any) -> None:
         action()
 
+    def call_later(self, _seconds: float, action: Any) -> None:
+        self.later.append(action)
 
-def test_another_channel_counts_anew_and_is_told_nothing_of_the_earlier_one() -> None:
+
+def consuming() -> RabbitConsumer:
     store: Any = None
-    consumer = RabbitConsumer(
+    return RabbitConsumer(
         "amqp://localhost", task_queue("classic"), 8, store, Lease(15), threading.Event().set
     )
-    first, second = Channel(), Channel()
-    connection = Connection()
+
+
+def deliver(consumer: RabbitConsumer, tags: range) -> None:
+    for tag in tags:
+        consumer._acks.deliver(tag)
+
+
+def test_another_channel_counts_anew_and_is_told_nothing_of_the_earlier_one() -> None:
+    consumer, connection, first, second = consuming(), Connection(), Channel(), Channel()
     consumer._begin(connection, first)
+    deliver(consumer, range(1, 3))
     consumer.ack([Delivery("a", 1, 1, 4), Delivery("b", 2, 1, 4)])
 
     consumer._begin(connection, second)
-    consumer.ack([Delivery("c", 5, 1, 4), Delivery("d", 1, 2, 4), Delivery("e", 3, 2, 4)])
+    deliver(consumer, range(1, 4))
+    consumer.ack([Delivery("c", 5, 1, 4), Delivery("d", 1, 2, 4), Delivery("e", 2, 2, 4)])
 
     assert first.acked == [(2, True)]
-    assert second.acked == [(1, True), (3, False)]
+    assert second.acked == [(2, True)]
+
+
+def test_an_ack_waits_a_moment_only_and_not_on_another_channel() -> None:
+    consumer, connection, first, second = consuming(), Connection(), Channel(), Channel()
+    consumer._begin(connection, first)
+    deliver(consumer, range(1, 4))
+
+    consumer.ack([Delivery("b", 2, 1, 4)])
+    consumer.ack([Delivery("c", 3, 1, 4)])
+    [first_is_due] = connection.later
+
+    assert first.acked == []
+    first_is_due()
+    assert first.acked == [(2, False), (3, False)]
+
+    consumer._begin(connection, second)
+    deliver(consumer, range(1, 4))
+    consumer.ack([Delivery("f", 3, 2, 4)])
+    first_is_due()
+    assert second.acked == []
+    connection.later[-1]()
+    assert second.acked == [(3, False)]

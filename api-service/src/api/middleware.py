@@ -1,16 +1,16 @@
 """What every request passes: an id, a limit on how many and how large, and a last catch."""
 
-import asyncio
 import re
 import time
 
 import structlog
 import uuid_utils
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.api.problems import Problem, answer, internal_error, unavailable
+from src.api.within import within
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +29,12 @@ class ClientStuck(Exception):
     """The client takes nothing of what is sent to it."""
 
 
+def _request_id(scope: Scope) -> str:
+    """Return the client's own id of a request if it has a good one, else a new one."""
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid4())
+
+
 class RequestContext:
     """Gives the request its id, logs it, and turns what nobody caught into a 500."""
 
@@ -39,10 +45,8 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = Request(scope)
-        given = request.headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid4())
-        request.state.request_id = request_id
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status, stuck = 0, False
 
@@ -50,10 +54,10 @@ class RequestContext:
             nonlocal status, stuck
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                own = (b"x-request-id", request_id.encode())
+                message["headers"] = [*message.get("headers", ()), own]
             try:
-                async with asyncio.timeout(SEND_SECONDS):
-                    await send(message)
+                await within(SEND_SECONDS, send(message))
             except TimeoutError:
                 stuck = True
                 raise ClientStuck from None
@@ -69,7 +73,7 @@ class RequestContext:
             log.exception("request broke", method=scope["method"], path=scope["path"])
             if status:
                 raise
-            await answer(request, internal_error())(scope, receive, send_with_id)
+            await answer(Request(scope), internal_error())(scope, receive, send_with_id)
         finally:
             # Probes come every few seconds and would drown the rest.
             tell = log.debug if scope["path"].startswith("/health/") else log.info
@@ -95,8 +99,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await self._read(Headers(scope=scope), receive)
+            body = await within(BODY_SECONDS, self._read(Headers(scope=scope), receive))
         except TimeoutError:
             body = Problem(
                 408,
@@ -106,6 +109,7 @@ class BodyLimit:
         if isinstance(body, Problem):
             await answer(Request(scope), body)(scope, receive, send)
         elif body is not None:
+            scope["state"]["body"] = body
             await self._app(scope, _replay(body, receive), send)
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes | Problem | None:

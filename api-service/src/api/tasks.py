@@ -1,11 +1,8 @@
 """Submitting tasks, looking one up, listing them."""
 
-from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.routing import APIRoute
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from src.api.answers import ASK_AGAIN_SECONDS, task_answer, written
@@ -23,47 +20,13 @@ from src.api.queries import ListQuery, decode_cursor, encode_cursor
 from src.api.schemas import TASK_ID, BatchSubmitted, SubmitBatch, SubmitTask, TaskSubmitted
 from src.api.values import ABSENT
 from src.api.views import AttemptList, TaskList, TaskView
-from src.api.waiting import NO_WAIT, WaitDep, until_final
+from src.api.waiting import WaitDep, until_final
 from src.contract import FINAL
-from src.services.runtime import Runtime
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 
 
-class PlainSubmissions(APIRoute):
-    """Takes the short way with a valid body and no option in headers or query.
-
-    The framework's own way, which is taken with everything else, costs a submission a fifth more
-    CPU: it looks for each parameter of each dependency. What it documents is the same.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        framework = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            headers = request.headers
-            if (
-                request.scope["query_string"]
-                or headers.get("content-type") != "application/json"
-                or not _OPTIONS.isdisjoint(headers.keys())
-            ):
-                return await framework(request)
-            try:
-                task = SubmitTask.model_validate_json(await request.body())
-            except ValidationError:
-                return await framework(request)
-            runtime: Runtime = request.app.state.runtime()
-            return await submit_task(task, None, NO_WAIT, request, runtime)
-
-        return handle
-
-
-_OPTIONS = frozenset({"idempotency-key", "prefer"})
-
-submissions = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=PlainSubmissions)
-
-
-@submissions.post(
+@router.post(
     "",
     status_code=202,
     operation_id="submitTask",
