@@ -12,10 +12,9 @@ from typing import Any, TypeVar
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
-from src.api import actions, events, health, openapi, overview, tasks
+from src.api import actions, dashboard, events, health, openapi, overview, tasks
 from src.api.middleware import BodyLimit, InFlightLimit, RequestContext
 from src.api.problems import handle_problems
 from src.api.short_way import ShortWay
@@ -84,12 +83,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     handle_problems(app)
     for module in (tasks, actions, overview, events, health):
         app.include_router(module.router)
+    dashboard.mount(app)
     app.router.middleware_stack = ShortWay(app.router.middleware_stack, runtime)
-
-    @app.get("/", include_in_schema=False)
-    async def index() -> RedirectResponse:
-        return RedirectResponse("docs")
-
     return app
 
 

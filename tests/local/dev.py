@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import command as bench
+from tests.local import screenshots
 from tests.local.broker import BrokerServer
 from tests.local.database import DatabaseServer
 from tests.local.servers import Server, ServerError, is_free
@@ -39,6 +40,8 @@ def main() -> int:
     test_.add_argument("pytest", nargs="*", help="passed on to the whole system's tests")
     bench.add_arguments(commands.add_parser("bench", help="compare with peers at the same work"))
     commands.add_parser("check", help="lint, format, types")
+    pictures = commands.add_parser("screenshots", help="take the README's pictures")
+    pictures.add_argument("--all", type=Path, metavar="FOLDER", help="of every view, into a folder")
     commands.add_parser("lock", help="resolve the requirements anew")
     arguments = parser.parse_args()
     # Like Ctrl-C, so that children are stopped on either.
@@ -55,6 +58,8 @@ def main() -> int:
                 return test(real=arguments.real, selection=arguments.pytest)
             case "bench":
                 return bench.run(arguments)
+            case "screenshots":
+                return screenshots.take(arguments.all)
             case "lock":
                 return lock()
             case _:

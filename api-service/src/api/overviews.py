@@ -221,6 +221,9 @@ class WorkerView(BaseModel):
     heartbeat_age_seconds: float = Field(description="Since its last sign of life")
     is_live: bool = Field(description="Its last sign of life is within its lease")
     concurrency: int = Field(description="Slots")
+    max_attempts: int = Field(
+        description="Errors until a task is FAILED, where neither it nor its type says"
+    )
     busy: int = Field(description="Slots in use, as of its last sign of life")
     processed: int = Field(description="Attempts that ended, well or not")
     failed: int = Field(description="Of these, errors and time-outs")
@@ -244,6 +247,7 @@ class WorkerList(BaseModel):
                             "heartbeat_age_seconds": 1.2,
                             "is_live": True,
                             "concurrency": 8,
+                            "max_attempts": 3,
                             "busy": 1,
                             "processed": 57,
                             "failed": 1,
@@ -280,6 +284,7 @@ class WorkerList(BaseModel):
                     heartbeat_age_seconds=_seconds(force.now - row["beat_at"]),
                     is_live=is_live(row, force.now),
                     concurrency=row["concurrency"],
+                    max_attempts=row["max_attempts"],
                     busy=row["busy"],
                     processed=row["processed"],
                     failed=row["failed"],

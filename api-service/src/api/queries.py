@@ -85,6 +85,14 @@ class TaskFilter(BaseModel):
         ),
     )
 
+    error: _Words = Field(
+        default=ABSENT,
+        description=(
+            "The class of its error, as in the `failures` of `GET /api/stats`: what stands before "
+            "the first colon. Looked for as words are."
+        ),
+    )
+
     def filter(self) -> Filter:
         return Filter(
             statuses=tuple(sorted(set(self.status or ()))),
@@ -94,6 +102,7 @@ class TaskFilter(BaseModel):
             created_after=instant(self.created_after) if self.created_after else None,
             created_before=instant(self.created_before) if self.created_before else None,
             words=(self.q or "").strip(),
+            error=(self.error or "").strip(),
         )
 
 

@@ -146,7 +146,7 @@ class TaskList(BaseModel):
 
     tasks: list[TaskSummary]
     next: str | None = Field(description="The `cursor` of the next page; null: there is none")
-    searched: Searched | None = Field(description="With words in `q`: how far this page looked")
+    searched: Searched | None = Field(description="With `error` or words in `q`: how far it looked")
 
     @classmethod
     def of(cls, page: Page, cursor: str | None) -> "TaskList":

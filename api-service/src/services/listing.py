@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, select, union_all
+from sqlalchemy import Connection, RowMapping, Select, func, or_, select, union_all
 from sqlalchemy.sql.elements import ColumnElement
 
 from src.contract import PRIORITIES, Status
@@ -23,6 +23,8 @@ from src.models.tables import Task
 SEARCHED_ROWS, SEARCHED_AT_ONCE, SEARCH_SECONDS = 50_000, 10_000, 0.7
 #: Index entries that a piece takes, over all walks of its filter.
 SEARCHED_ENTRIES = 150_000
+#: Characters of an error's class; what is longer is cut.
+MAX_CLASS = 100
 #: How far the clocks of the API, which makes ids, and of the database may be apart.
 CLOCK_SKEW = timedelta(minutes=1)
 
@@ -46,6 +48,13 @@ class Filter:
     created_before: datetime | None = None
     #: An id, or words that the title must hold, all of them.
     words: str = ""
+    #: The class of the error: what stands before its first colon.
+    error: str = ""
+
+    @property
+    def is_search(self) -> bool:
+        """No index helps: titles or errors have to be read."""
+        return bool(self.error or (self.words and not _is_id(self.words)))
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ def list_tasks(connection: Connection, wanted: Filter, before: str | None, limit
     A page that looked for words may be short, or empty, and not be the last one: the last one is
     that without ``next_before``.
     """
-    if not wanted.words or _is_id(wanted.words):
+    if not wanted.is_search:
         ids, _ = find_ids(connection, wanted, before, limit + 1)
         more = len(ids) > limit
         return Page(_summaries(connection, ids[:limit]), ids[limit - 1] if more else None)
@@ -88,7 +97,7 @@ def find_ids(
 
     And what to go on from, None where there are no more.
     """
-    if wanted.words and not _is_id(wanted.words):
+    if wanted.is_search:
         search = _search(connection, wanted, before, limit)
         if len(search.found) >= limit:
             return search.found[:limit], search.found[limit - 1]
@@ -110,7 +119,7 @@ class _Search:
 
 
 def _search(connection: Connection, wanted: Filter, before: str | None, enough: int) -> _Search:
-    """Look for words, piece by piece, until there are enough or it has looked at enough."""
+    """Look into texts, piece by piece, until there are enough or it has looked at enough."""
     search = _Search()
     deadline = time.monotonic() + SEARCH_SECONDS
     at_once = min(SEARCHED_AT_ONCE, SEARCHED_ENTRIES // len(list(_kinds(wanted))))
@@ -122,7 +131,7 @@ def _search(connection: Connection, wanted: Filter, before: str | None, enough: 
             search.found += connection.scalars(
                 select(piece.c.id)
                 .join(Task, Task.id == piece.c.id)
-                .where(*[Task.title.contains(w, autoescape=True) for w in wanted.words.split()])
+                .where(*_texts(wanted))
                 .order_by(piece.c.id.desc())
                 .limit(enough - len(search.found))
             )
@@ -134,8 +143,18 @@ def _search(connection: Connection, wanted: Filter, before: str | None, enough: 
             return search
 
 
+def _texts(wanted: Filter) -> Iterator[ColumnElement[bool]]:
+    if wanted.words and not _is_id(wanted.words):
+        yield from (Task.title.contains(word, autoescape=True) for word in wanted.words.split())
+    if wanted.error:
+        # One that was cut may go on.
+        end = "" if len(wanted.error) >= MAX_CLASS else ":"
+        followed = Task.error.startswith(wanted.error + end, autoescape=True)
+        yield or_(Task.error == wanted.error, followed)
+
+
 def _walk(wanted: Filter, before: str | None, limit: int) -> Select[Any]:
-    """Select the newest ``limit`` ids, with all of the filter but the words applied."""
+    """Select the newest ``limit`` ids, with all of the filter but the texts applied."""
     within = [*_id_bounds(wanted, before), *_created_bounds(wanted)]
     walks = [
         select(Task.id).where(*of_one_kind, *within).order_by(Task.id.desc()).limit(limit)

@@ -15,6 +15,7 @@ from src.contract import DEFAULT_TYPE, PRIORITIES, Status
 from src.db.database import Database
 from src.db.dialect import now
 from src.models.tables import Task, TaskType
+from src.services.listing import MAX_CLASS
 from src.services.minutes import Minute, read_minutes
 
 #: Tasks of one kind are counted up to here; beyond it is "10,000 or more".
@@ -169,7 +170,7 @@ def _group(failed: Sequence[RowMapping]) -> list[FailureGroup]:
     latest: dict[tuple[str, str], RowMapping] = {}
     counts: Counter[tuple[str, str]] = Counter()
     for row in failed:
-        kind = (row["type"], (row["error"] or "unknown").partition(":")[0][:100])
+        kind = (row["type"], (row["error"] or "unknown").partition(":")[0][:MAX_CLASS])
         counts[kind] += 1
         latest.setdefault(kind, row)
     return [
