@@ -54,10 +54,14 @@ class System:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what asks for ``system`` on every backend, and what asks for ``real`` on the real one."""
+    """Run what asks for ``system`` on every backend, and what asks for ``real`` on the real one.
+
+    A ``page`` sees the API alone: one backend will do, the real one where there is one.
+    """
     if "backend" in metafunc.fixturenames:
         kinds = ["real"] if "real" in metafunc.fixturenames else ["sqlite", "real"]
-        metafunc.parametrize("backend", kinds if _SERVERS else kinds[: kinds.index("real")])
+        kinds = kinds if _SERVERS else kinds[: kinds.index("real")]
+        metafunc.parametrize("backend", kinds[-1:] if "page" in metafunc.fixturenames else kinds)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import command as bench
-from tests.local import screenshots
+from tests.local import browser, screenshots
 from tests.local.broker import BrokerServer
 from tests.local.database import DatabaseServer
 from tests.local.servers import Server, ServerError, is_free
@@ -108,15 +108,16 @@ def start(*, real: bool) -> int:
 
 def test(*, real: bool, selection: list[str]) -> int:
     """Run each service's tests and the whole system's, each in a process of its own."""
-    missing = _missing()
-    if missing and real:
-        raise ServerError("; ".join(missing))
+    missing, no_browser = _missing(), browser.missing()
+    left_out = [*missing, *([no_browser] if no_browser else [])]
+    if left_out and real:
+        raise ServerError("; ".join(left_out))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tasks-")))
-        settings = {}
+        settings = {} if no_browser else {"TEST_BROWSER": "1"}
         if not missing:
             database, _ = stack.enter_context(_servers(folder))
-            settings = {"TEST_SERVERS": str(folder)}
+            settings["TEST_SERVERS"] = str(folder)
         failed = []
         for service in SERVICES:
             if not missing:
@@ -126,9 +127,9 @@ def test(*, real: bool, selection: list[str]) -> int:
                 failed.append(service)
         if run(*_WHOLE_SYSTEM, *(selection or ["tests"]), **settings):
             failed.append("tests")
-    if missing:
-        print("\ndev: LEFT OUT, so this says nothing of MySQL, RabbitMQ and outages:")
-        for sentence in missing:
+    if left_out:
+        print("\ndev: LEFT OUT, so this says nothing of what needs it (MySQL, outages, the page):")
+        for sentence in left_out:
             print(f"dev: {sentence}")
     print(f"dev: {'FAILED: ' + ', '.join(failed) if failed else 'all tests passed'}")
     return 1 if failed else 0

@@ -9,7 +9,8 @@ const SLOW_MS = 2000;
 /** Tells of `answer` events: `detail` is `{ok, problem, slow}`. */
 export const answers = new EventTarget();
 
-/** A refusal, or no answer at all (`status` 0). `errors` name fields, `retryAfter` is in seconds. */
+/** A refusal, or no answer at all (`status` 0). `errors` name fields, `retryAfter` is in seconds,
+ * `key` is the one that was sent. */
 export class Problem extends Error {
   constructor(status, body = {}, retryAfter = null) {
     super(body.detail ?? `The API answered ${status}.`);
@@ -17,6 +18,7 @@ export class Problem extends Error {
     this.errors = body.errors ?? [];
     this.requestId = body.request_id ?? null;
     this.retryAfter = retryAfter;
+    this.key = null;
   }
 }
 
@@ -60,7 +62,8 @@ async function request(method, path, { signal, body, headers = {}, quiet = false
   if (signal?.aborted) stop();
   const slow = setTimeout(() => tell({ slow: true }), SLOW_MS);
   const all = { ...headers };
-  if (key.get()) all.Authorization = `Bearer ${key.get()}`;
+  const used = key.get();
+  if (used) all.Authorization = `Bearer ${used}`;
   if (body !== undefined) all["Content-Type"] = "application/json";
   try {
     const response = await fetch(path, {
@@ -77,6 +80,7 @@ async function request(method, path, { signal, body, headers = {}, quiet = false
   } catch (error) {
     if (signal?.aborted) throw error;
     const problem = error instanceof Problem ? error : silence(limit.signal.aborted);
+    problem.key = used;
     // What a deed was refused for is told where it was asked for.
     if (!quiet && !(method !== "GET" && problem.status === 403)) tell({ problem });
     throw problem;
@@ -95,8 +99,8 @@ async function refusal(response) {
 }
 
 function silence(late) {
-  const detail = late ? `The API has not answered within ${SECONDS} s.` : "The API cannot be reached.";
-  return new Problem(0, { detail });
+  const detail = late ? `The API has been silent for ${SECONDS} s.` : "The API cannot be reached.";
+  return Object.assign(new Problem(0, { detail }), { late });
 }
 
 function tell(detail) {

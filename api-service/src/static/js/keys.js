@@ -36,7 +36,8 @@ export function setUpKey(button, restart) {
 
 /** Ask for a key, unless that is being done; the page begins anew with it. */
 export async function askForKey(problem) {
-  if (asking) return;
+  // What was asked before the key was given is refused after it.
+  if (asking || problem.key !== key.get()) return;
   asking = true;
   const again = h("button", { type: "button", onclick: () => askForKey(problem) }, "Enter a key");
   notice("key", { tone: "bad", title: "The API asks for a key (401).", words: problem.message, actions: [again] });

@@ -30,8 +30,8 @@ function update(element, item) {
 const ADVICE = {
   0: (problem) => ({
     tone: "bad",
-    title: "The API is down.",
-    words: `${problem.message} What is shown is as of before. Start it (./dev start, docker compose up); the page comes back by itself.`,
+    title: problem.late ? "The API does not answer." : "The API is down.",
+    words: `What is shown is as of before. ${problem.late ? "Look at its log and load" : "Start it (./dev start, docker compose up)"}; the page comes back by itself.`,
   }),
   403: (problem) => ({ title: "Not allowed.", words: problem.message }),
   429: (problem) => ({

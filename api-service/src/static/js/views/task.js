@@ -40,8 +40,7 @@ export function show(main, query) {
       h("div.stack", {}, h("section.panel", {}, h("div.panel-head", {}, h("h2", {}, "Description")), description), payload),
       h("div.stack", {}, h("section.panel", {}, h("div.panel-head", {}, h("h2", {}, "Timeline")), line.element),
         h("section.panel", {}, h("div.panel-head", {}, h("h2", {}, "Facts"), copyButton("Copy id", () => id)), facts))));
-  const missing = h("div.empty", { hidden: true }, h("h1", {}, "No task has this id"), h("p", {}, "It was deleted, or never stored. ", h("a", { href: "?view=tasks" }, "To the list")));
-  main.append(content, missing);
+  main.append(content);
 
   let stream = null;
   let shownJson = "";
@@ -68,8 +67,8 @@ export function show(main, query) {
   }
 
   function gone() {
-    content.hidden = true;
-    missing.hidden = false;
+    main.replaceChildren(h("div.empty", {}, h("h1", {}, "No task has this id"),
+      h("p", {}, "It was deleted, or never stored. ", h("a", { href: "?view=tasks" }, "To the list"))));
     reading.stop();
     stream?.stop();
   }
