@@ -212,6 +212,36 @@ def test_an_answer_to_words_tells_how_far_it_looked(shelf: Shelf) -> None:
     assert shelf.get().json()["searched"] is None
 
 
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def the_class_of_an_error_is_what_stands_before_its_colon(shelf: Shelf) -> None:
+    failed = {"status": "FAILED"}
+    alone = shelf.put(0, error="Timeout", **failed)
+    worded = shelf.put(1, error="Timeout: after 60 s", **failed)
+    shelf.put(2, error="TimeoutOfSomebodyElse: no", **failed)
+    shelf.put(3, error="no Timeout: at all", **failed)
+    wild = shelf.put(4, error="100%_: sure", **failed)
+    cut = shelf.put(5, error="x" * 150, **failed)
+    shelf.put(6)
+
+    assert shelf.ids(error="Timeout") == [worded, alone]
+    assert shelf.ids(error="Timeout", q="task 1") == [worded]
+    assert shelf.ids(error="Timeout", q=alone) == [alone]
+    assert shelf.ids(error="100%_") == [wild]
+    assert shelf.ids(error="x" * 100) == [cut]
+    assert shelf.ids(error="x" * 99) == []
+    assert shelf.get(error="Timeout", limit=1).json()["searched"]["rows"] == 7
+
+
+def test_the_class_of_an_error(shelf: Shelf) -> None:
+    the_class_of_an_error_is_what_stands_before_its_colon(shelf)
+
+
+def test_the_class_of_an_error_on_a_server(real_shelf: Shelf) -> None:
+    the_class_of_an_error_is_what_stands_before_its_colon(real_shelf)
+
+
 # --- refusals -------------------------------------------------------------------------------------
 
 
@@ -223,6 +253,7 @@ def test_an_answer_to_words_tells_how_far_it_looked(shelf: Shelf) -> None:
         *[(f"status={wrong}", "status.0") for wrong in ("failed", "DONE", "", "FAILED,PENDING")],
         *[(f"priority={wrong}", "priority.0") for wrong in ("0", "urgent", "HIGH")],
         *[(f"type={wrong}", "type.0") for wrong in ("", "x" * 65, "%00")],
+        *[(f"error={wrong}", "error") for wrong in ("", "%20", "x" * 256, "%00")],
         *[(f"q={wrong}", "q") for wrong in ("", "%20", "x" * 256, "%00", "a+" * 11)],
         *[
             (f"{name}={wrong}", name)

@@ -34,9 +34,9 @@ def guard(context: BrowserContext, sent: list[str]) -> None:
         scope = KEYS.get(key.removeprefix("Bearer "))
         if scope is None:
             said = {"WWW-Authenticate": "Bearer"}
-            refuse(route, 401, "Send a key: 'Authorization: Bearer <key>'.", **said)
+            refuse(route, 401, "This needs an API key.", **said)
         elif scope == "read" and route.request.method != "GET":
-            refuse(route, 403, "This needs the scope 'submit'; the key has 'read'.")
+            refuse(route, 403, "The key 'ann' has the scope read; this needs submit.")
         else:
             route.fallback()
 
@@ -84,7 +84,7 @@ def test_what_the_key_may_not_do_is_switched_off_and_says_why(
 
     cancel = page.get_by_role("button", name="Cancel task")
     expect(cancel).to_be_disabled()
-    expect(cancel).to_have_attribute("title", re.compile("needs the scope 'submit'"))
+    expect(cancel).to_have_attribute("title", re.compile("this needs submit"))
     page.get_by_role("link", name="Submit").click()
     expect(page.get_by_role("button", name="Submit task")).to_be_disabled()
     assert system.client.get(task_id)["status"] == "PENDING"

@@ -1,7 +1,9 @@
 """The whole at one look, and what is wrong with it."""
 
+import re
+
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.conftest import System
 from tests.local.broker import BrokerServer
@@ -49,7 +51,6 @@ def test_an_api_that_goes_away_is_told_and_comes_back_by_itself(system: System, 
     expect(page.locator("#live")).to_have_text("Live")
 
     system.stack.services[0].stop()
-    expect(page.locator(".notice", has_text="The connection is lost.")).to_be_visible()
     expect(page.locator(".notice", has_text="The API is down.")).to_contain_text("./dev start")
     expect(page.locator("#live")).to_have_text("Reconnecting")
 
@@ -58,6 +59,25 @@ def test_an_api_that_goes_away_is_told_and_comes_back_by_itself(system: System, 
     expect(page.locator(".notice")).to_have_count(0)
     system.client.submit("After the restart")
     expect(page.locator("tbody")).to_contain_text("After the restart")
+
+
+def test_a_lost_stream_is_told_and_missed_changes_are_read(
+    system: System, page: Page, context: BrowserContext
+) -> None:
+    page.goto("/?view=tasks")
+    expect(page.locator("#live")).to_have_text("Live")
+    stream = re.compile("/api/events")
+
+    context.route(stream, lambda route: route.abort())
+    system.stack.services[0].stop()
+    system.stack.start_api()
+    expect(page.locator(".notice", has_text="The connection is lost.")).to_be_visible()
+    system.client.submit("Missed")
+    expect(page.locator("tbody")).not_to_contain_text("Missed")
+
+    context.unroute(stream)
+    expect(page.locator("tbody")).to_contain_text("Missed")
+    expect(page.locator(".notice")).to_have_count(0)
 
 
 @pytest.mark.usefixtures("real")

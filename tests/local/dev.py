@@ -90,7 +90,7 @@ def start(*, real: bool) -> int:
         system = LocalStack(database_url, broker_url, port=port, settings=wanted)
         stack.callback(system.stop)
         api, worker = system.start_api(), system.start_worker(**handlers)
-        print(f"\nAPI on {system.url}, Swagger UI on {system.url}/docs. Try:\n")
+        print(f"\nDashboard and API on {system.url}, Swagger UI on {system.url}/docs. Try:\n")
         print(CURL.format(url=system.url))
         print(f"\nand then curl -s {system.url}/api/tasks/<task_id>. Ctrl-C stops everything.\n")
         sys.stdout.flush()

@@ -8,7 +8,9 @@ const shown = new Map();
 export function notice(name, content) {
   if (content) shown.set(name, { name, tone: "warn", ...content });
   else shown.delete(name);
-  keyed(document.getElementById("notices"), shown.values(), (item) => item.name, make, update);
+  // Of an API that does not answer the stream has nothing to add.
+  const wanted = [...shown.values()].filter((item) => item.name !== "stream" || !shown.has("api"));
+  keyed(document.getElementById("notices"), wanted, (item) => item.name, make, update);
 }
 
 function make(item) {

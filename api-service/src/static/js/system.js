@@ -75,7 +75,9 @@ async function tellOfWorkers(stats, workers) {
   notice("workers", !waiting.length ? null : {
     tone: "bad",
     title: served.size ? `No live worker serves ${waiting.join(", ")}.` : "No worker is alive.",
-    words: `Due tasks of ${waiting.length === 1 ? "this type wait" : "these types wait"}${served.size ? "" : ` (${waiting.join(", ")})`}, and stay until a worker serves them: docker compose up -d worker_service, or ./dev start; HANDLER_MODULES names its handlers.`,
+    words: served.size
+      ? "Tasks of this kind are due and wait. Start a worker whose HANDLER_MODULES names the handler."
+      : `Tasks are due and wait: ${waiting.join(", ")}. Start a worker: docker compose up -d worker_service, or ./dev start.`,
     actions: [h("a", { href: `?view=tasks&status=PENDING${waiting.map((type) => `&type=${encodeURIComponent(type)}`).join("")}` }, "Show them")],
   });
 }

@@ -21,8 +21,8 @@ export function show(main) {
   const failures = h("tbody");
   const types = h("tbody");
   const nothing = h("div", { hidden: true }, empty("No task yet", "Submit the first one with the form, or from a terminal:", SUBMIT()));
-  const noFailures = h("p.muted", {}, "No failed task.");
-  const noWorkers = h("p.muted", {}, "No worker is known. Start one: docker compose up -d worker_service, or ./dev start.");
+  const noFailures = h("p.muted", { hidden: true }, "No failed task.");
+  const noWorkers = h("p.muted", { hidden: true }, "No worker is known. Start one: docker compose up -d worker_service, or ./dev start.");
 
   main.append(
     h("div.head", {}, h("h1", {}, "Overview"), since),

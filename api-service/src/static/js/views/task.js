@@ -27,7 +27,7 @@ export function show(main, query) {
   const status = statusCell();
   const bar = h("progress", { max: 100, "aria-label": "Progress", hidden: true });
   const note = h("span.muted");
-  const why = h("p.why", { role: "status" });
+  const why = h("p.why");
   const facts = h("dl.facts");
   const line = timeline();
   const description = h("p.description");

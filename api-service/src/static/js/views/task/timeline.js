@@ -23,7 +23,9 @@ export function timeline() {
 
 function steps(task, attempts) {
   const list = [{ key: "created", look: "info", words: "Created", at: task.created_at }];
-  if (instant(task.run_at) - instant(task.created_at) > 1500 && !attempts.length) {
+  // After an attempt that failed, and after a retry request, it is the time of a later attempt.
+  const isFirst = attempts.every(({ attempt, started_at: began }) => attempt === 1 && instant(began) >= instant(task.run_at));
+  if (isFirst && instant(task.run_at) - instant(task.created_at) > 1500) {
     list.push({ key: "due", look: "pending", words: instant(task.run_at) > now() ? "Due" : "Was due", at: task.run_at });
   }
   for (const attempt of attempts) list.push(attemptStep(attempt));

@@ -50,9 +50,7 @@ export function filterBar(filters, onChange) {
     wanted = now;
     if (document.activeElement !== search) search.value = now.q;
     STATUSES.forEach((status, n) => statuses[n].setAttribute("aria-pressed", now.status.includes(status)));
-    if (now.type.length) offerTypes([...types(), ...now.type]);
-    type.value = now.type.length === 1 ? now.type[0] : "";
-    type.options[0].textContent = now.type.length > 1 ? `${now.type.length} types` : "Any type";
+    offerTypes(types());
     priority.value = now.priority.length === 1 ? now.priority[0] : "";
     const isBetween = Boolean(now.created_after || now.created_before);
     span.value = isBetween ? "between" : now.within;
@@ -67,14 +65,14 @@ export function filterBar(filters, onChange) {
 
   const types = () => [...type.options].map((one) => one.value).filter(Boolean);
   function offerTypes(names) {
-    const chosen = type.value;
     const all = [...new Set([...names, ...wanted.type])].sort();
-    if (all.join() === types().join() && type.options.length) return;
-    type.replaceChildren(option("", "Any type"), ...all.map((name) => option(name, name)));
-    type.value = chosen;
+    if (all.join() !== types().join() || !type.options.length) {
+      type.replaceChildren(option("", ""), ...all.map((name) => option(name, name)));
+    }
+    type.options[0].textContent = wanted.type.length > 1 ? `${wanted.type.length} types` : "Any type";
+    type.value = wanted.type.length === 1 ? wanted.type[0] : "";
   }
 
-  offerTypes(filters.type);
   set(filters);
   return { element, set, offerTypes };
 }
