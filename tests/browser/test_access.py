@@ -126,7 +126,7 @@ def test_the_theme_is_chosen_and_kept(system: System, page: Page, context: Brows
     page.goto("/")
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
 
-    page.get_by_role("button", name="Theme: Auto").click()
+    page.get_by_role("button", name="Auto theme").click()
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     other = context.new_page()
     other.goto("/?view=tasks")

@@ -139,3 +139,12 @@ def test_a_failed_group_is_retried_and_no_other(system: System, page: Page) -> N
     assert {system.client.get(task_id)["status"] for task_id in others} == {"FAILED"}
     page.get_by_role("link", name="Permanent").click()
     expect(page.locator("tbody tr")).to_have_count(2)
+
+
+def test_an_address_that_the_api_refuses_is_told_with_its_words(system: System, page: Page) -> None:
+    page.goto("/?view=tasks&status=DONE&cursor=nonsense")
+
+    expect(page.get_by_role("heading", name="The API does not take these filters")).to_be_visible()
+    expect(page.locator("main")).to_contain_text("status.0")
+    page.get_by_role("link", name="Clear the filters").click()
+    expect(page.get_by_role("heading", name="No task yet")).to_be_visible()

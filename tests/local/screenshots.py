@@ -100,6 +100,8 @@ def _fill(stack: LocalStack, client: Client, tables: Tables) -> dict[str, str]:
         stack.start_worker()
     wait_until(lambda: {"export", "charge"} <= tables.types(), 20, "the types to be known")
     wait_until(lambda: len(tables.workers()) == 2, 20, "the workers to register")
+    for number, worker in enumerate(tables.workers(), 1):
+        tables.write("UPDATE workers SET host = :host WHERE id = :id", host=f"w{number}", id=worker)
     submit = client.run
     failed = submit(
         "charge",

@@ -11,7 +11,7 @@ export const answers = new EventTarget();
 
 /** A refusal, or no answer at all (`status` 0). `errors` name fields, `retryAfter` is in seconds,
  * `key` is the one that was sent. */
-export class Problem extends Error {
+class Problem extends Error {
   constructor(status, body = {}, retryAfter = null) {
     super(body.detail ?? `The API answered ${status}.`);
     this.status = status;
@@ -30,8 +30,8 @@ export async function ask(path, { query, signal } = {}) {
 }
 
 /** Send a body, or none; returns what is answered, null for 204. */
-export async function send(method, path, body, { signal, quiet = false } = {}) {
-  const response = await request(method, path, { signal, body, quiet });
+export async function send(method, path, body, { headers, quiet = false } = {}) {
+  const response = await request(method, path, { body, headers, quiet });
   return response.status === 204 ? null : response.json();
 }
 

@@ -3,7 +3,7 @@ import { answers } from "./api.js";
 import { changes } from "./changes.js";
 import { h } from "./dom.js";
 import { askForKey, setUpKey } from "./keys.js";
-import { watchAnswers } from "./notices.js";
+import { notice, watchAnswers } from "./notices.js";
 import { params, place } from "./router.js";
 import { startSystem } from "./system.js";
 import { setUpTheme } from "./themes.js";
@@ -16,6 +16,8 @@ const VIEWS = {
   workers: () => import("./views/workers.js"),
   submit: () => import("./views/submit.js"),
 };
+//: After the first paint, which the other views are not needed for.
+const PRELOAD_MS = 3000;
 const main = document.getElementById("main");
 let current = { name: null, view: null };
 let latest = 0;
@@ -26,7 +28,7 @@ async function showPlace() {
   // A view that stays may keep what is typed and selected in it.
   if (name === current.name && current.view?.update) return current.view.update(query);
   const turn = (latest += 1);
-  const module = name in VIEWS ? await VIEWS[name]() : { show: showUnknown };
+  const module = Object.hasOwn(VIEWS, name) ? await VIEWS[name]() : { show: showUnknown };
   if (turn !== latest) return undefined;
   const moved = current.name !== null;
   current.view?.stop?.();
@@ -49,7 +51,14 @@ function mark(name) {
 }
 
 function showUnknown(box) {
-  box.append(h("div.empty", {}, h("h1", {}, "There is no such view"), h("p", {}, h("a", { href: "?view=overview" }, "To the overview"))));
+  box.append(
+    h(
+      "div.empty",
+      {},
+      h("h1", {}, "There is no such view"),
+      h("p", {}, h("a", { href: "?view=overview" }, "To the overview")),
+    ),
+  );
   return {};
 }
 
@@ -62,6 +71,18 @@ function begin() {
   showPlace();
 }
 
+function tellBroken() {
+  notice("page", {
+    tone: "bad",
+    title: "The page broke.",
+    words: "Load it again. If that does not help, the API's log may say why.",
+  });
+}
+
+addEventListener("error", tellBroken);
+addEventListener("unhandledrejection", tellBroken);
+// Views can be gone to while the API is away.
+setTimeout(() => Promise.allSettled(Object.values(VIEWS).map((load) => load())), PRELOAD_MS);
 setUpTheme(document.getElementById("theme"));
 setUpKey(document.getElementById("key"), begin);
 watchAnswers();
@@ -70,7 +91,8 @@ answers.addEventListener("answer", ({ detail }) => {
 });
 place.addEventListener("change", showPlace);
 addEventListener("keydown", (event) => {
-  const typing = event.target instanceof Element && event.target.closest("input, textarea, select, dialog");
+  const typing =
+    event.target instanceof Element && event.target.closest("input, textarea, select, dialog");
   const search = document.getElementById("search");
   if (event.key === "/" && !typing && search) {
     event.preventDefault();

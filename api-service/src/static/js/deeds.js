@@ -38,7 +38,10 @@ export async function actOnMany(action, target) {
     const tasks = plural(counted.count, "task");
     const answer = await inquire({
       title: `${ASK[action]} ${tasks}?`,
-      body: [h("p", {}, MEANS[action]), h("p.muted", {}, `Counted by a dry run just now.${skippedWords(counted.skipped)}`)],
+      body: [
+        h("p", {}, MEANS[action]),
+        h("p.muted", {}, `Counted by a dry run just now.${skippedWords(counted.skipped)}`),
+      ],
       yes: `${ASK[action]} ${tasks}`,
       danger: action === "delete",
     });
@@ -66,14 +69,26 @@ async function run(action, { filter, ids }, dryRun) {
   try {
     if (ids) {
       for (let from = 0; from < ids.length; from += MOST_IDS) {
-        add(total, await send("POST", "api/tasks/actions", { action, task_ids: ids.slice(from, from + MOST_IDS), dry_run: dryRun }));
+        add(
+          total,
+          await send("POST", "api/tasks/actions", {
+            action,
+            task_ids: ids.slice(from, from + MOST_IDS),
+            dry_run: dryRun,
+          }),
+        );
         box.tell(total.count);
       }
       return total;
     }
     let cursor;
     do {
-      const done = await send("POST", "api/tasks/actions", { action, filter, cursor, dry_run: dryRun });
+      const done = await send("POST", "api/tasks/actions", {
+        action,
+        filter,
+        cursor,
+        dry_run: dryRun,
+      });
       add(total, done);
       cursor = done.next ?? undefined;
       box.tell(total.count);
@@ -86,11 +101,14 @@ async function run(action, { filter, ids }, dryRun) {
 
 function add(total, { count, skipped }) {
   total.count += count;
-  for (const [reason, some] of Object.entries(skipped)) total.skipped[reason] = (total.skipped[reason] ?? 0) + some;
+  for (const [reason, some] of Object.entries(skipped))
+    total.skipped[reason] = (total.skipped[reason] ?? 0) + some;
 }
 
 function skippedWords(skipped) {
-  const parts = Object.entries(skipped).map(([reason, some]) => `${number(some)} ${LEFT[reason] ?? reason}`);
+  const parts = Object.entries(skipped).map(
+    ([reason, some]) => `${number(some)} ${LEFT[reason] ?? reason}`,
+  );
   return parts.length ? ` Left as they are: ${parts.join(", ")}.` : "";
 }
 

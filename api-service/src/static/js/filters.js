@@ -2,7 +2,7 @@
 import { instant, now } from "./format.js";
 
 export const PRIORITIES = ["high", "normal", "low"];
-export const SPANS = { "15m": 15, "1h": 60, "24h": 1440, "7d": 10_080 };
+const SPANS = { "15m": 15, "1h": 60, "24h": 1440, "7d": 10_080 };
 //: The API cuts the class of an error to so many characters.
 const ERROR_CLASS = 100;
 const LISTS = ["status", "type", "priority"];
@@ -30,14 +30,19 @@ export function fits(filters, task) {
   const at = instant(task.created_at);
   const wanted = forApi(filters);
   const error = (task.error ?? "").split(":", 1)[0].slice(0, ERROR_CLASS);
-  return LISTS.every((name) => !filters[name].length || filters[name].includes(task[name])) &&
+  return (
+    LISTS.every((name) => !filters[name].length || filters[name].includes(task[name])) &&
     (!wanted.created_after || at >= Date.parse(wanted.created_after)) &&
     (!wanted.created_before || at < Date.parse(wanted.created_before)) &&
     (!wanted.error || error === wanted.error) &&
-    (!wanted.q || task.task_id === wanted.q.trim() || hasWords(task.title, wanted.q));
+    (!wanted.q || task.task_id === wanted.q.trim() || hasWords(task.title, wanted.q))
+  );
 }
 
 function hasWords(title, words) {
   const text = title.toLowerCase();
-  return words.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+  return words
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => text.includes(word));
 }

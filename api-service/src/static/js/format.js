@@ -1,7 +1,11 @@
 // Times, lengths and numbers for people.
 
 const NUMBER = new Intl.NumberFormat("en");
-const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const CLOCK = new Intl.DateTimeFormat("en-GB", {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+});
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "2-digit", month: "short" });
 const YEAR = new Intl.DateTimeFormat("en-GB", { year: "numeric" });
 
@@ -24,7 +28,8 @@ export function instant(text) {
 export const number = (value) => NUMBER.format(value);
 
 /** A count that may have been cut off. */
-export const count = ({ count: value, or_more: more }) => `${NUMBER.format(value)}${more ? "+" : ""}`;
+export const count = ({ count: value, or_more: more }) =>
+  `${NUMBER.format(value)}${more ? "+" : ""}`;
 
 /** The clock, with the day where it is not today's. */
 export function clock(text) {
@@ -53,7 +58,12 @@ export function seconds(ms) {
 }
 
 function pair(whole) {
-  const units = [["d", 86_400], ["h", 3600], ["min", 60], ["s", 1]];
+  const units = [
+    ["d", 86_400],
+    ["h", 3600],
+    ["min", 60],
+    ["s", 1],
+  ];
   const first = units.findIndex(([, size]) => whole >= size);
   const [name, size] = units[first];
   const rest = units[first + 1];

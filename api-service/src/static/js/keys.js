@@ -12,7 +12,11 @@ const PROBES = {
   cancel: ["POST", `${NOBODY}/cancel`],
   retry: ["POST", `${NOBODY}/retry`],
   delete: ["DELETE", NOBODY],
-  bulk: ["POST", "api/tasks/actions", { action: "cancel", task_ids: [NOBODY.slice(-36)], dry_run: true }],
+  bulk: [
+    "POST",
+    "api/tasks/actions",
+    { action: "cancel", task_ids: [NOBODY.slice(-36)], dry_run: true },
+  ],
 };
 let asking = false;
 let begin = () => {};
@@ -40,16 +44,30 @@ export async function askForKey(problem) {
   if (asking || problem.key !== key.get()) return;
   asking = true;
   const again = h("button", { type: "button", onclick: () => askForKey(problem) }, "Enter a key");
-  notice("key", { tone: "bad", title: "The API asks for a key (401).", words: problem.message, actions: [again] });
+  notice("key", {
+    tone: "bad",
+    title: "The API asks for a key (401).",
+    words: problem.message,
+    actions: [again],
+  });
   const had = Boolean(key.get());
   const field = h("input", {
-    name: "key", type: "password", autocomplete: "off", spellcheck: "false", required: true, autofocus: true,
+    name: "key",
+    type: "password",
+    autocomplete: "off",
+    spellcheck: "false",
+    required: true,
+    autofocus: true,
     "aria-label": "API key",
   });
   const data = await inquire({
     title: had ? "This key is not accepted" : "The API asks for a key",
     body: [
-      h("p", {}, "Whoever runs the API gives them out. It is kept in this tab only, until the tab is closed, and sent with each request."),
+      h(
+        "p",
+        {},
+        "Whoever runs the API gives them out. It is kept in this tab only, until the tab is closed, and sent with each request.",
+      ),
       field,
     ],
     yes: "Use this key",
@@ -63,11 +81,13 @@ export async function askForKey(problem) {
 
 /** Find out what the key may not do, so that it need not be tried. */
 async function probe() {
-  await Promise.all(Object.entries(PROBES).map(async ([deed, [method, path, body]]) => {
-    try {
-      await send(method, path, body, { quiet: true });
-    } catch (problem) {
-      if (problem.status === 403) rights.refuse(deed, problem.message);
-    }
-  }));
+  await Promise.all(
+    Object.entries(PROBES).map(async ([deed, [method, path, body]]) => {
+      try {
+        await send(method, path, body, { quiet: true });
+      } catch (problem) {
+        if (problem.status === 403) rights.refuse(deed, problem.message);
+      }
+    }),
+  );
 }

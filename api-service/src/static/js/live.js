@@ -27,7 +27,8 @@ export function follow(path, { onEvent, onState = () => {}, since = null }) {
       const response = await open(path, { signal: mine.signal, since: id });
       for await (const event of events(response.body, mine, () => alive())) {
         if (event.id) id = event.id;
-        if (event.name === "end" && ["final", "deleted"].includes(event.data.reason)) stopped = true;
+        if (event.name === "end" && ["final", "deleted"].includes(event.data.reason))
+          stopped = true;
         onEvent(event.name, event.data);
       }
     } catch (error) {

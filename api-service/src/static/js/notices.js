@@ -14,8 +14,13 @@ export function notice(name, content) {
 }
 
 function make(item) {
-  return h("div.notice", { "data-tone": item.tone }, icon(item.tone === "info" ? "info" : "warning"),
-    h("p", {}, h("strong"), " ", h("span")), h("div.notice-actions"));
+  return h(
+    "div.notice",
+    { "data-tone": item.tone },
+    icon(item.tone === "info" ? "info" : "warning"),
+    h("p", {}, h("strong"), " ", h("span")),
+    h("div.notice-actions"),
+  );
 }
 
 function update(element, item) {
@@ -40,7 +45,11 @@ const ADVICE = {
     title: "Too many requests (429).",
     words: `${problem.message} ${again(problem)}`,
   }),
-  503: (problem) => ({ tone: "bad", title: "The API cannot answer (503).", words: `${problem.message} ${again(problem)}` }),
+  503: (problem) => ({
+    tone: "bad",
+    title: "The API cannot answer (503).",
+    words: `${problem.message} ${again(problem)}`,
+  }),
   500: (problem) => ({
     tone: "bad",
     title: "The API broke (500).",
@@ -49,7 +58,9 @@ const ADVICE = {
 };
 
 function again(problem) {
-  return problem.retryAfter ? `The page asks again after ${problem.retryAfter} s.` : "The page asks again shortly.";
+  return problem.retryAfter
+    ? `The page asks again after ${problem.retryAfter} s.`
+    : "The page asks again shortly.";
 }
 
 let slowUntil = null;
@@ -61,7 +72,10 @@ export function watchAnswers() {
     if (ok) notice("api", null);
     if (problem && problem.status in ADVICE) notice("api", ADVICE[problem.status](problem));
     if (slow) {
-      notice("slow", { title: "The API is slow.", words: "A request has taken over 2 s. The page goes on waiting for it, up to 15 s." });
+      notice("slow", {
+        title: "The API is slow.",
+        words: "A request has taken over 2 s. The page goes on waiting for it, up to 15 s.",
+      });
       clearTimeout(slowUntil);
       slowUntil = setTimeout(() => notice("slow", null), 10_000);
     }

@@ -39,10 +39,14 @@ export function guard(button, deed) {
   };
   look();
   rights.addEventListener("change", look);
-  button.addEventListener("click", (event) => {
-    if (button.getAttribute("aria-disabled") !== "true") return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-  }, { capture: true });
+  button.addEventListener(
+    "click",
+    (event) => {
+      if (button.getAttribute("aria-disabled") !== "true") return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    },
+    { capture: true },
+  );
   return button;
 }

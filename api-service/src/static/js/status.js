@@ -14,13 +14,13 @@ export const WORDS = {
 };
 
 /** A task that failed, or lost its worker, and waits for its next attempt is not simply pending. */
-export function lookOf(task) {
+function lookOf(task) {
   const again = task.status === "PENDING" && task.errors + task.crashes > 0;
   return again ? "RETRYING" : task.status;
 }
 
 /** What is said behind the word: which attempt comes, of how many, and how long it is until then. */
-export function notes(task) {
+function notes(task) {
   const limit = limitOf(task);
   const which = task.errors ? `${task.errors + 1}/${limit ?? "?"}` : "";
   if (task.status === "PROCESSING") {

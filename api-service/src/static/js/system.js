@@ -48,10 +48,16 @@ async function read() {
 }
 
 function tellOfBroker(broker) {
-  notice("broker", broker.state !== "away" ? null : {
-    title: `The broker is away since ${clock(broker.since)}.`,
-    words: "Nothing is lost: workers take tasks from the table, some seconds after they are due. Start it again: docker compose start rabbitmq.",
-  });
+  notice(
+    "broker",
+    broker.state !== "away"
+      ? null
+      : {
+          title: `The broker is away since ${clock(broker.since)}.`,
+          words:
+            "Nothing is lost: workers take tasks from the table, some seconds after they are due. Start it again: docker compose start rabbitmq.",
+        },
+  );
 }
 
 /** Slow is the database only where the API itself is not. */
@@ -62,28 +68,55 @@ async function tellOfDatabase(took) {
     await ask("health/live");
     slow = performance.now() - began < took / 4;
   }
-  notice("database", !slow ? null : {
-    title: "The database answers slowly.",
-    words: `The statistics took ${length(took)}, the API without the database a fraction of it. Look at the database's load and disk.`,
-  });
+  notice(
+    "database",
+    !slow
+      ? null
+      : {
+          title: "The database answers slowly.",
+          words: `The statistics took ${length(took)}, the API without the database a fraction of it. Look at the database's load and disk.`,
+        },
+  );
 }
 
 async function tellOfWorkers(stats, workers) {
-  const served = new Set(workers.filter((worker) => worker.is_live).flatMap((worker) => worker.types));
-  const unserved = Object.keys(stats.by_type).filter((type) => !served.has(type) && stats.by_type[type].count);
-  const waiting = stats.oldest_due_seconds === null || !unserved.length ? [] : await waitingTypes(unserved);
-  notice("workers", !waiting.length ? null : {
-    tone: "bad",
-    title: served.size ? `No live worker serves ${waiting.join(", ")}.` : "No worker is alive.",
-    words: served.size
-      ? "Tasks of this kind are due and wait. Start a worker whose HANDLER_MODULES names the handler."
-      : `Tasks are due and wait: ${waiting.join(", ")}. Start a worker: docker compose up -d worker_service, or ./dev start.`,
-    actions: [h("a", { href: `?view=tasks&status=PENDING${waiting.map((type) => `&type=${encodeURIComponent(type)}`).join("")}` }, "Show them")],
-  });
+  const served = new Set(
+    workers.filter((worker) => worker.is_live).flatMap((worker) => worker.types),
+  );
+  const unserved = Object.keys(stats.by_type).filter(
+    (type) => !served.has(type) && stats.by_type[type].count,
+  );
+  const waiting =
+    stats.oldest_due_seconds === null || !unserved.length ? [] : await waitingTypes(unserved);
+  notice(
+    "workers",
+    !waiting.length
+      ? null
+      : {
+          tone: "bad",
+          title: served.size
+            ? `No live worker serves ${waiting.join(", ")}.`
+            : "No worker is alive.",
+          words: served.size
+            ? "Tasks of this kind are due and wait. Start a worker whose HANDLER_MODULES names the handler."
+            : `Tasks are due and wait: ${waiting.join(", ")}. Start a worker: docker compose up -d worker_service, or ./dev start.`,
+          actions: [
+            h(
+              "a",
+              {
+                href: `?view=tasks&status=PENDING${waiting.map((type) => `&type=${encodeURIComponent(type)}`).join("")}`,
+              },
+              "Show them",
+            ),
+          ],
+        },
+  );
 }
 
 async function waitingTypes(types) {
   const query = { status: "PENDING", type: types.slice(0, MOST_TYPES), limit: 200 };
   const { tasks } = await ask("api/tasks", { query });
-  return [...new Set(tasks.filter((task) => instant(task.run_at) <= now()).map((task) => task.type))].sort();
+  return [
+    ...new Set(tasks.filter((task) => instant(task.run_at) <= now()).map((task) => task.type)),
+  ].sort();
 }

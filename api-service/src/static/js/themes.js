@@ -6,8 +6,8 @@ export function setUpTheme(button) {
   const root = document.documentElement;
   const tell = () => {
     const chosen = root.dataset.theme ?? "";
-    button.textContent = WORDS[chosen];
-    button.setAttribute("aria-label", `Theme: ${WORDS[chosen]}. Switch to ${WORDS[NEXT[chosen]]}`);
+    button.textContent = `${WORDS[chosen]} theme`;
+    button.title = `Switch to ${WORDS[NEXT[chosen]].toLowerCase()}`;
   };
   button.addEventListener("click", () => {
     const chosen = NEXT[root.dataset.theme ?? ""];

@@ -18,10 +18,17 @@ export function toast(words, { bad = false } = {}) {
 export function inquire({ title, body, yes, danger = false, no = "Not now" }) {
   const dialog = h("dialog.dialog", { "aria-labelledby": "dialog-title" });
   const confirm = h(`button.${danger ? "danger" : "primary"}`, { type: "submit" }, yes ?? "");
-  const form = h("form", { method: "dialog" },
+  const form = h(
+    "form",
+    { method: "dialog" },
     h("h2", { id: "dialog-title" }, title),
     h("div.dialog-body", {}, body),
-    h("div.buttons", {}, h("button", { type: "button", onclick: () => dialog.close() }, no), yes ? confirm : null),
+    h(
+      "div.buttons",
+      {},
+      h("button", { type: "button", onclick: () => dialog.close() }, no),
+      yes ? confirm : null,
+    ),
   );
   dialog.append(form);
   document.body.append(dialog);

@@ -14,8 +14,22 @@ export function bulkBar({ selected, filters, done }) {
   const everything = h("input", { type: "checkbox", onchange: () => tell(count, isPage) });
   const label = h("label.everything", {}, everything, h("span"));
   const buttons = Object.entries(ACTIONS).map(([action, name]) =>
-    guard(h(`button.small${action === "delete" ? ".danger" : ""}`, { type: "button", onclick: () => act(action) }, name), "bulk"));
-  const element = h("div.bulk", { hidden: true, role: "group", "aria-label": "Selected tasks" }, words, label, h("span.buttons", {}, buttons));
+    guard(
+      h(
+        `button.small${action === "delete" ? ".danger" : ""}`,
+        { type: "button", onclick: () => act(action) },
+        name,
+      ),
+      "bulk",
+    ),
+  );
+  const element = h(
+    "div.bulk",
+    { hidden: true, role: "group", "aria-label": "Selected tasks" },
+    words,
+    label,
+    h("span.buttons", {}, buttons),
+  );
   let count = 0;
   let isPage = false;
 

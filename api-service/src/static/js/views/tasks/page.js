@@ -1,0 +1,45 @@
+// The tasks of a page, and the newer ones that came since it was read.
+import { fits } from "../../filters.js";
+
+//: Tasks of a page. When new ones come in, its oldest ones leave.
+export const LIMIT = 50;
+
+/** A page of what some filters leave; `cursor` is null on the first one. */
+export class TaskPage {
+  constructor(filters, cursor) {
+    this.filters = filters;
+    this.cursor = cursor;
+    this.tasks = [];
+    this.next = null;
+    this.searched = null;
+    this.refusal = null;
+    this.fresh = new Map();
+  }
+
+  /** Take what the API says of it. */
+  take({ tasks, next, searched = null, refusal = null }) {
+    Object.assign(this, { tasks, next, searched, refusal, fresh: new Map() });
+  }
+
+  /** Take the new state of a task; returns its place, null where it is not on the page. */
+  change(task) {
+    const n = this.tasks.findIndex(({ task_id: id }) => id === task.task_id);
+    if (n >= 0) {
+      this.tasks[n] = task;
+      return n;
+    }
+    const isNewer = !this.tasks.length || task.task_id > this.tasks[0].task_id;
+    if (!this.cursor && isNewer && fits(this.filters, task)) this.fresh.set(task.task_id, task);
+    return null;
+  }
+
+  /** Put those that came before the others. */
+  takeFresh() {
+    const fresh = [...this.fresh.values()].sort((a, b) => (a.task_id < b.task_id ? 1 : -1));
+    const all = [...fresh, ...this.tasks];
+    this.tasks = all.slice(0, LIMIT);
+    // A cursor is the id that a page ends with, without its dashes.
+    if (all.length > LIMIT) this.next = this.tasks.at(-1).task_id.replaceAll("-", "");
+    this.fresh = new Map();
+  }
+}
