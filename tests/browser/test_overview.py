@@ -102,7 +102,8 @@ def test_a_hidden_tab_asks_for_nothing_and_is_up_to_date_when_seen_again(
     page.goto("/?view=tasks")
     expect(page.locator("#live")).to_have_text("Live")
 
-    page.evaluate(HIDE, True)
+    with page.expect_event("requestfailed", lambda request: "events" in request.url):
+        page.evaluate(HIDE, True)
     expect(page.locator("#live")).to_have_text("Paused")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

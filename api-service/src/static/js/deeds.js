@@ -36,11 +36,12 @@ export async function actOnMany(action, target) {
       return false;
     }
     const tasks = plural(counted.count, "task");
+    const more = target.ids ? "" : " What comes to match until you confirm is included.";
     const answer = await inquire({
       title: `${ASK[action]} ${tasks}?`,
       body: [
         h("p", {}, MEANS[action]),
-        h("p.muted", {}, `Counted by a dry run just now.${skippedWords(counted.skipped)}`),
+        h("p.muted", {}, `Counted by a dry run just now.${more}${skippedWords(counted.skipped)}`),
       ],
       yes: `${ASK[action]} ${tasks}`,
       danger: action === "delete",

@@ -29,7 +29,7 @@ export function follow(path, { onEvent, onState = () => {}, since = null }) {
         if (event.id) id = event.id;
         if (event.name === "end" && ["final", "deleted"].includes(event.data.reason))
           stopped = true;
-        onEvent(event.name, event.data);
+        tell(event);
       }
     } catch (error) {
       pause = error.retryAfter;
@@ -43,6 +43,15 @@ export function follow(path, { onEvent, onState = () => {}, since = null }) {
     const wait = Math.max((pause ?? 0) * 1000, 500 * 2 ** failures);
     timer = setTimeout(connect, Math.min(wait, LONGEST_MS));
     return undefined;
+  }
+
+  /** A listener that breaks is no reason to connect again. */
+  function tell({ name, data }) {
+    try {
+      onEvent(name, data);
+    } catch (error) {
+      reportError(error);
+    }
   }
 
   function alive() {
