@@ -34,6 +34,9 @@ def test_errors_of_the_form_are_told_at_their_fields(system: System, page: Page)
     page.get_by_role("button", name="Submit task").click()
     expect(page.locator("#e-title")).to_have_text("is required")
     expect(page.get_by_label("Title")).to_be_focused()
+    page.get_by_label("Description").fill("Typing elsewhere")
+    expect(page.locator("#e-title")).to_have_text("is required")
+    expect(page.locator("#e-description")).to_be_empty()
 
     # The schema, at once; then what only the API knows.
     payload = page.get_by_label("Payload (JSON)")

@@ -44,6 +44,7 @@ export function show(main, query) {
   let types = [];
   let kept = {};
   let offered = "";
+  let tried = false;
   const type = () => types.find(({ name }) => name === field.type.value);
   const read = () => readBody(values(), type(), kept);
 
@@ -57,7 +58,8 @@ export function show(main, query) {
   /** What is empty is no error before somebody tried to send it. */
   function changed() {
     const { body, wrong } = read();
-    blame(wrong.filter(({ message }) => field.metadata.value.trim() && message !== "is required"));
+    const early = ({ message }) => field.metadata.value.trim() && message !== "is required";
+    blame(tried ? wrong : wrong.filter(early));
     command.write(curl("POST", "api/tasks", JSON.stringify(body, null, 2)));
     say(about, typeWords(type()));
     schema.write(type()?.payload_schema);
@@ -65,6 +67,7 @@ export function show(main, query) {
 
   async function submit(event) {
     event.preventDefault();
+    tried = true;
     const { body, wrong } = read();
     const first = blame(wrong);
     if (first) return first.focus();
