@@ -107,8 +107,15 @@ def _fill(stack: LocalStack, client: Client, tables: Tables) -> dict[str, str]:
         "charge",
         {"account": "closed", "cents": 1250, "items": ["books", {"isbn": "0-201-89683-4"}]},
         title="Charge Margaret for order 1042",
+        description="Two books, to be paid at once; the order waits for it.",
     )
-    running = submit("export", {"rows": 9000}, title="Export of Radia's orders", priority="high")
+    running = submit(
+        "export",
+        {"rows": 9000},
+        title="Export of Radia's orders",
+        description="As CSV",
+        priority="high",
+    )
     for n, name in enumerate(_NAMES):
         submit("export", {"rows": 3000 + 900 * n}, title=f"Monthly report for {name}")
     simulated = {"seconds": 40, "fail_attempts": 1}

@@ -55,10 +55,11 @@ export function show(main, query) {
     changed();
   }
 
-  /** What is empty is no error before somebody tried to send it. */
+  /** An empty field is no error before somebody tried to send it. */
   function changed() {
     const { body, wrong } = read();
-    const early = ({ message }) => field.metadata.value.trim() && message !== "is required";
+    const early = ({ field: path, message }) =>
+      path.startsWith("metadata.") || message !== "is required";
     blame(tried ? wrong : wrong.filter(early));
     command.write(curl("POST", "api/tasks", JSON.stringify(body, null, 2)));
     say(about, typeWords(type()));
