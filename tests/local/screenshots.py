@@ -132,6 +132,8 @@ def _fill(stack: LocalStack, client: Client, tables: Tables) -> dict[str, str]:
         submit("greet", {"name": name}, title=f"Greet {name}")
     client.wait_for(failed, "FAILED")
     client.wait_for(running, "PROCESSING")
+    busy = "SELECT busy FROM workers"
+    wait_until(lambda: all(row["busy"] for row in tables.rows(busy)), 20, "them to be busy")
     return {"failed": failed, "running": running}
 
 
