@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS tasks (
     type             VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin
                      NOT NULL DEFAULT 'simulate',
     priority         TINYINT NOT NULL DEFAULT 1,    -- 0 high, 1 normal, 2 low
-    run_at           DATETIME(3) NOT NULL,
+    run_at           DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
     max_attempts     INT NULL,                      -- NULL: the worker's MAX_ATTEMPTS
     timeout_seconds  INT NULL,
     -- how it went so far: attempt is the fence and only grows

@@ -1,8 +1,8 @@
 """Submitting tasks, looking one up, and what a client may do to it."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from functools import partial
+from typing import Protocol
 
 import anyio.to_thread
 import structlog
@@ -29,7 +29,6 @@ from src.services.new_tasks import (
     commit_batch,
     find_keys,
 )
-from src.services.publisher import Message
 from src.services.transitions import Action, act, find
 from src.services.writer import Hand, Writer
 
@@ -39,10 +38,16 @@ log = structlog.get_logger(__name__)
 MAX_COMPLAINTS = 50
 
 
+class Delivery(Hand, Protocol):
+    """A relay, as it is seen from here."""
+
+    def sweep_soon(self) -> None: ...
+
+
 class TaskService:
     """What the routes call. ``relay`` is None where no broker is configured."""
 
-    def __init__(self, database: Database, catalogue: Catalogue, relay: Hand | None) -> None:
+    def __init__(self, database: Database, catalogue: Catalogue, relay: Delivery | None) -> None:
         self._database = database
         self._catalogue = catalogue
         self._relay = relay
@@ -158,18 +163,13 @@ class TaskService:
         row = self._database.write(work)
         log.info(f"{action} requested", task_id=task_id, status=row["status"])
         if action is Action.RETRY:
-            self.hand([row], row["run_at"])
+            self.send_promised()
         return row
 
-    def hand(self, rows: Iterable[RowMapping], due_at: datetime) -> None:
-        """Give the relay tasks that have just been made due, by their rows."""
+    def send_promised(self) -> None:
+        """Have a relay send at once what was promised anew, and is handed to nobody."""
         if self._relay:
-            self._relay.hand(
-                [
-                    Message(row["id"], due_at, row["priority"], row["type"], row["traceparent"])
-                    for row in rows
-                ]
-            )
+            self._relay.sweep_soon()
 
     def _check(self, wish: Submission, repeatable: Repeatable | None) -> Stored | None:
         """Hold a submission against what the table says now.

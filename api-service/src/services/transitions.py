@@ -11,7 +11,7 @@ from src.contract import FINAL, Status
 from src.db.dialect import now
 from src.models.tables import Attempt, Task
 from src.services.errors import TaskNotFound, TransitionRefused
-from src.services.outbox import upsert_promises
+from src.services.outbox import promise_anew
 
 
 class Action(StrEnum):
@@ -108,7 +108,7 @@ def apply(
         case Action.RETRY:
             _write(connection, list(rows), _anew(instant))
             if promise_delivery:
-                upsert_promises(connection, dict.fromkeys(rows, instant))
+                promise_anew(connection, rows.keys(), instant)
         case Action.DELETE:
             ids = [{"task": task_id} for task_id in rows]
             connection.execute(delete(Task).where(Task.id == bindparam("task")), ids)
