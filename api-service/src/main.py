@@ -22,6 +22,7 @@ from src.api.short_way import ShortWay
 from src.config import Settings, SettingsError, load_settings
 from src.db.database import SchemaMismatch
 from src.logs import set_up_logging
+from src.server import HttpProtocol
 from src.services.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -73,6 +74,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         swagger_ui_parameters={"defaultModelsExpandDepth": 0},
         redirect_slashes=False,
         lifespan=lifespan,
+        # Nobody sets it up, and while that is so each request looks for it.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.runtime = runtime
     app.state.close = lambda: runtime().close()
@@ -181,6 +184,7 @@ def main() -> None:
         # Neither a client's address nor the scheme is looked at.
         proxy_headers=False,
         log_config=None,
+        http=HttpProtocol,
     )
 
 
