@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS tasks (
     request_hash     VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
     callback_url     TEXT NULL,
     traceparent      VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
+    submitted_by     VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,  -- name of the API key
     UNIQUE KEY tasks_idempotency_key (idempotency_key),
     KEY tasks_due (status, priority, run_at),
     KEY tasks_changed (status, updated_at),

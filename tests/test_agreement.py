@@ -17,7 +17,7 @@ SERVICES = {"api-service": "src.models.tables", "worker-service": "src.store.tab
 
 #: Who may import whom: a package may use those to its right, and nothing to its left.
 LAYERS = {
-    "api-service": ["main", "api", "services", "models db", "contract config logs"],
+    "api-service": ["main", "api", "services", "models db", "contract config keys logs"],
     "worker-service": [
         "main",
         "worker",

@@ -38,6 +38,9 @@ def main() -> int:
     kind.add_argument("--compose", action="store_true", help="the Compose stack (needs Docker)")
     test_.add_argument("pytest", nargs="*", help="passed on to the whole system's tests")
     bench.add_arguments(commands.add_parser("bench", help="compare with peers at the same work"))
+    key_ = commands.add_parser("key", help="make an API key: print it, and its entry for API_KEYS")
+    key_.add_argument("name", help="whose it is")
+    key_.add_argument("scope", help="read, submit or admin")
     commands.add_parser("check", help="lint, format, types")
     commands.add_parser("lock", help="resolve the requirements anew")
     arguments = parser.parse_args()
@@ -55,6 +58,9 @@ def main() -> int:
                 return test(real=arguments.real, selection=arguments.pytest)
             case "bench":
                 return bench.run(arguments)
+            case "key":
+                command = ["-m", "src.keys", arguments.name, arguments.scope]
+                return run("python", *command, cwd="api-service")
             case "lock":
                 return lock()
             case _:
@@ -208,6 +214,8 @@ _SETTINGS = (
     "PYTHONPATH",
     "SHUTDOWN_GRACE_SECONDS",
     "MAX_BODY_BYTES",
+    "API_KEYS",
+    "SECRETS_DIR",
     "LOG_FORMAT",
     "LOG_LEVEL",
 )

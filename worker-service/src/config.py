@@ -1,16 +1,24 @@
-"""The settings, read from the environment once and checked before anything starts."""
+"""The settings, read from the environment and from files once, checked before anything starts."""
 
+import os
+import warnings
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as Unreadable
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 #: Where both services meet when no database is named: beside their folders.
 _LOCAL_DATABASE = Path(__file__).resolve().parents[2] / ".data" / "tasks.db"
+
+#: Where Compose, Swarm and many others put secrets: a file for each, named like the setting.
+SECRETS_DIR = "/run/secrets"
+#: Settings whose values no complaint shows.
+_SECRET = frozenset({"DATABASE_URL", "BROKER_URL"})
 
 _EXAMPLES = {
     "DATABASE_URL": "mysql+pymysql://user:password@127.0.0.1:3306/tasks",
@@ -109,16 +117,27 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read and check the environment.
+    """Read and check the environment, and the files in ``SECRETS_DIR`` for what it leaves out.
 
     Raises:
-        SettingsError: names the variable, what it holds (never of a URL: it has a password) and
-            an example of what would be right.
+        SettingsError: names the variable, what it holds (never of a secret) and an example of what
+            would be right.
     """
     try:
-        return Settings()
+        return _read()
     except ValidationError as invalid:
         raise SettingsError(_one_line(invalid)) from None
+
+
+def _read() -> Settings:
+    folder = Path(os.environ.get("SECRETS_DIR") or SECRETS_DIR)
+    where: dict[str, Any] = {"_secrets_dir": folder} if folder.is_dir() else {}
+    try:
+        # A folder in place of a file, which Docker makes for a missing one, is only warned of.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            return Settings(**where)
+    except (Unreadable, OSError) as error:
+        raise SettingsError(f"SECRETS_DIR: {error.__cause__ or error}") from None
 
 
 def _one_line(invalid: ValidationError) -> str:
@@ -127,6 +146,6 @@ def _one_line(invalid: ValidationError) -> str:
     if not error["loc"]:
         return reason
     name = str(error["loc"][0]).upper()
-    got = "" if name.endswith("_URL") else f" (got {error['input']!r})"
+    got = "" if name in _SECRET else f" (got {error['input']!r})"
     example = f"; for example {name}={_EXAMPLES[name]}" if name in _EXAMPLES else ""
     return f"{name}: {reason}{got}{example}"

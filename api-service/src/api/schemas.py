@@ -130,7 +130,8 @@ class SubmitTask(BaseModel):
             raise ValueError("give run_at or delay_seconds, not both")
         return self
 
-    def wish(self) -> Submission:
+    def wish(self, submitted_by: str | None) -> Submission:
+        """Return what is asked for; ``submitted_by``: the name of the key, where there are keys."""
         return Submission(
             title=self.title,
             description=self.description,
@@ -145,6 +146,7 @@ class SubmitTask(BaseModel):
             ),
             max_attempts=self.max_attempts,
             timeout_seconds=self.timeout_seconds,
+            submitted_by=submitted_by,
         )
 
     def repeatable(self, key: str) -> Repeatable:

@@ -37,6 +37,7 @@ _SHORT: dict[str, JsonValue] = {
     "progress": 100,
     "progress_note": None,
     "error": None,
+    "submitted_by": None,
 }
 TASK_EXAMPLE: dict[str, JsonValue] = {
     **_SHORT,
@@ -86,6 +87,7 @@ class _Course(BaseModel):
     error: str | None = Field(
         description="Why the last attempt that ended did not succeed; null after a success"
     )
+    submitted_by: str | None = Field(description="The name of the API key; null: it took none")
 
 
 class _Head(BaseModel):
@@ -248,6 +250,7 @@ def _short(row: Mapping[Any, Any]) -> dict[str, Any]:
         "progress": row["progress"],
         "progress_note": row["progress_note"],
         "error": row["error"],
+        "submitted_by": row["submitted_by"],
     }
 
 

@@ -56,6 +56,7 @@ class Task(Base):
     request_hash: Mapped[str | None] = mapped_column(_NAME)
     callback_url: Mapped[str | None] = mapped_column(Text)
     traceparent: Mapped[str | None] = mapped_column(_NAME)
+    submitted_by: Mapped[str | None] = mapped_column(_NAME)
 
     __table_args__ = (
         Index("tasks_due", "status", "priority", "run_at"),

@@ -39,6 +39,8 @@ class Submission:
     delay: timedelta | None = None
     max_attempts: int | None = None
     timeout_seconds: int | None = None
+    #: The name of the API key, where keys are asked for.
+    submitted_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -235,4 +237,5 @@ def _row(task: NewTask, instant: datetime, due_at: datetime) -> dict[str, Any]:
         "run_at": due_at,
         "idempotency_key": task.repeatable and task.repeatable.key,
         "request_hash": task.repeatable and task.repeatable.request_hash,
+        "submitted_by": wish.submitted_by,
     }
