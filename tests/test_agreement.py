@@ -29,7 +29,7 @@ LAYERS = {
         "rescue lease handlers store",
         "decision",
         "outcome",
-        "contract config logs backoff stop watchdog pace tally",
+        "contract config hosts logs backoff stop watchdog pace tally",
     ],
 }
 #: Packages that only these parts may import.

@@ -86,7 +86,11 @@ def start(*, real: bool) -> int:
         port = int(os.environ.get("API_PORT", "8000"))
         if not is_free(port):
             raise ServerError(f"port {port} is taken; choose another: API_PORT=8001 ./dev start")
-        wanted = {k: v for k, v in os.environ.items() if k in _SETTINGS}
+        wanted = {
+            name: value
+            for name, value in os.environ.items()
+            if name in _SETTINGS or name.startswith("HTTP_SECRET_")
+        }
         handlers = _handlers_folder()
         system = LocalStack(database_url, broker_url, port=port, settings=wanted)
         stack.callback(system.stop)
@@ -210,6 +214,7 @@ _SETTINGS = (
     "RETRY_MAX_SECONDS",
     "TASK_TIMEOUT_SECONDS",
     "HANDLER_MODULES",
+    "HTTP_ALLOWED_HOSTS",
     # Where modules of one's own are looked for.
     "PYTHONPATH",
     "SHUTDOWN_GRACE_SECONDS",

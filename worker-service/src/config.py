@@ -12,11 +12,15 @@ from pydantic_settings import SettingsError as Unreadable
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from src.hosts import AllowedHost, parse_hosts
+
 #: Where both services meet when no database is named: beside their folders.
 _LOCAL_DATABASE = Path(__file__).resolve().parents[2] / ".data" / "tasks.db"
 
 #: Where Compose, Swarm and many others put secrets: a file for each, named like the setting.
 SECRETS_DIR = "/run/secrets"
+#: How the names of secrets for calls begin.
+HTTP_SECRET = "HTTP_SECRET_"  # noqa: S105 - a name
 #: Settings whose values no complaint shows.
 _SECRET = frozenset({"DATABASE_URL", "BROKER_URL"})
 
@@ -35,6 +39,7 @@ _EXAMPLES = {
     "TASK_TIMEOUT_SECONDS": "3600",
     "SHUTDOWN_GRACE_SECONDS": "20",
     "HANDLER_MODULES": "handlers.invoices,handlers.images",
+    "HTTP_ALLOWED_HOSTS": "api.example.com,*.example.org,localhost:9000",
     "LOG_FORMAT": "text",
     "LOG_LEVEL": "INFO",
 }
@@ -78,6 +83,10 @@ def _module_names(value: object) -> object:
     return names
 
 
+def _hosts(value: object) -> object:
+    return parse_hosts(value) if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """One attribute a variable, in lower case; ``.env.example`` tells what each is for."""
 
@@ -97,6 +106,7 @@ class Settings(BaseSettings):
     retry_max_seconds: float = Field(default=300, ge=0, le=604_800)
     task_timeout_seconds: float = Field(default=3600, gt=0, le=604_800)
     handler_modules: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_module_names)] = ()
+    http_allowed_hosts: Annotated[tuple[AllowedHost, ...], NoDecode, BeforeValidator(_hosts)] = ()
     shutdown_grace_seconds: float = Field(default=20, ge=0, le=86_400)
     heartbeat_file: Path | None = None
     log_format: Literal["text", "json"] = "text"
@@ -127,6 +137,27 @@ def load_settings() -> Settings:
         return _read()
     except ValidationError as invalid:
         raise SettingsError(_one_line(invalid)) from None
+
+
+def load_http_secrets() -> dict[str, str]:
+    """Read what headers of calls may refer to: ``HTTP_SECRET_<NAME>``, by its upper-case name.
+
+    Raises:
+        SettingsError: names the one that cannot be a header.
+    """
+    folder = Path(os.environ.get("SECRETS_DIR") or SECRETS_DIR)
+    found: dict[str, str] = {}
+    try:
+        for file in sorted(folder.glob("*")) if folder.is_dir() else ():
+            if file.name.upper().startswith(HTTP_SECRET):
+                found[file.name.upper()] = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"SECRETS_DIR: {file.name}: {error}") from None
+    found |= {name: value for name, value in os.environ.items() if name.startswith(HTTP_SECRET)}
+    for name, value in found.items():
+        if not (value.isascii() and value.isprintable()):
+            raise SettingsError(f"{name}: must be one line of printable ASCII, to be a header")
+    return {name.removeprefix(HTTP_SECRET): value for name, value in found.items() if value}
 
 
 def _read() -> Settings:
