@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from src.keys import ApiKey, parse_keys
+from src.webhooks import parse_secrets
 
 #: Where both services meet when no database is named: beside their folders.
 _LOCAL_DATABASE = Path(__file__).resolve().parents[2] / ".data" / "tasks.db"
@@ -20,7 +21,7 @@ _LOCAL_DATABASE = Path(__file__).resolve().parents[2] / ".data" / "tasks.db"
 #: Where Compose, Swarm and many others put secrets: a file for each, named like the setting.
 SECRETS_DIR = "/run/secrets"
 #: Settings whose values no complaint shows.
-_SECRET = frozenset({"DATABASE_URL", "BROKER_URL", "API_KEYS"})
+_SECRET = frozenset({"DATABASE_URL", "BROKER_URL", "API_KEYS", "WEBHOOK_SECRET"})
 
 _EXAMPLES = {
     "API_PORT": "8000",
@@ -29,6 +30,7 @@ _EXAMPLES = {
     "QUEUE_TYPE": "classic",
     "MAX_BODY_BYTES": "1048576",
     "API_KEYS": "reports:submit:<sha256, as ./dev key prints it>",
+    "WEBHOOK_SECRET": "whsec_<openssl rand -base64 32>",
     "LOG_FORMAT": "text",
     "LOG_LEVEL": "INFO",
 }
@@ -73,6 +75,10 @@ def _keys(value: object) -> object:
     return keys
 
 
+def _secrets(value: object) -> object:
+    return parse_secrets(value) if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """One attribute a variable, in lower case; ``.env.example`` tells what each is for."""
 
@@ -85,6 +91,10 @@ class Settings(BaseSettings):
     queue_type: Literal["classic", "quorum"] = "classic"
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys)] = ()
+    #: Here it only says whether webhooks are on; workers sign with it.
+    webhook_secret: Annotated[tuple[bytes, ...], NoDecode, BeforeValidator(_secrets)] = Field(
+        default=(), repr=False
+    )
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

@@ -43,6 +43,7 @@ NEEDED = {
     "retryTask": "admin",
     "deleteTask": "admin",
     "actOnTasks": "admin",
+    "sendWebhook": "admin",
     "getLiveness": None,
     "getReadiness": None,
 }

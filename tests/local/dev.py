@@ -215,6 +215,8 @@ _SETTINGS = (
     "TASK_TIMEOUT_SECONDS",
     "HANDLER_MODULES",
     "HTTP_ALLOWED_HOSTS",
+    "WEBHOOK_SECRET",
+    "WEBHOOK_RETRY_SECONDS",
     # Where modules of one's own are looked for.
     "PYTHONPATH",
     "SHUTDOWN_GRACE_SECONDS",

@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from src.hosts import AllowedHost, parse_hosts
+from src.webhooks import parse_secrets
 
 #: Where both services meet when no database is named: beside their folders.
 _LOCAL_DATABASE = Path(__file__).resolve().parents[2] / ".data" / "tasks.db"
@@ -21,8 +22,10 @@ _LOCAL_DATABASE = Path(__file__).resolve().parents[2] / ".data" / "tasks.db"
 SECRETS_DIR = "/run/secrets"
 #: How the names of secrets for calls begin.
 HTTP_SECRET = "HTTP_SECRET_"  # noqa: S105 - a name
+#: Seconds between the goes at a webhook: about a day in all, with what is taken off at random.
+WEBHOOK_RETRY_SECONDS = (5, 30, 300, 1800, 7200, 18_000, 36_000, 36_000, 36_000)
 #: Settings whose values no complaint shows.
-_SECRET = frozenset({"DATABASE_URL", "BROKER_URL"})
+_SECRET = frozenset({"DATABASE_URL", "BROKER_URL", "WEBHOOK_SECRET"})
 
 _EXAMPLES = {
     "DATABASE_URL": "mysql+pymysql://user:password@127.0.0.1:3306/tasks",
@@ -40,6 +43,8 @@ _EXAMPLES = {
     "SHUTDOWN_GRACE_SECONDS": "20",
     "HANDLER_MODULES": "handlers.invoices,handlers.images",
     "HTTP_ALLOWED_HOSTS": "api.example.com,*.example.org,localhost:9000",
+    "WEBHOOK_SECRET": "whsec_<openssl rand -base64 32>",
+    "WEBHOOK_RETRY_SECONDS": "5,30,300",
     "LOG_FORMAT": "text",
     "LOG_LEVEL": "INFO",
 }
@@ -87,6 +92,14 @@ def _hosts(value: object) -> object:
     return parse_hosts(value) if isinstance(value, str) else value
 
 
+def _secrets(value: object) -> object:
+    return parse_secrets(value) if isinstance(value, str) else value
+
+
+def _steps(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """One attribute a variable, in lower case; ``.env.example`` tells what each is for."""
 
@@ -107,10 +120,25 @@ class Settings(BaseSettings):
     task_timeout_seconds: float = Field(default=3600, gt=0, le=604_800)
     handler_modules: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_module_names)] = ()
     http_allowed_hosts: Annotated[tuple[AllowedHost, ...], NoDecode, BeforeValidator(_hosts)] = ()
+    webhook_secret: Annotated[tuple[bytes, ...], NoDecode, BeforeValidator(_secrets)] = Field(
+        default=(), repr=False
+    )
+    webhook_retry_seconds: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=604_800)], ...], NoDecode, BeforeValidator(_steps)
+    ] = Field(default=WEBHOOK_RETRY_SECONDS, min_length=1, max_length=100)
     shutdown_grace_seconds: float = Field(default=20, ge=0, le=86_400)
     heartbeat_file: Path | None = None
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="after")
+    def _webhooks_lead_somewhere(self) -> Self:
+        if self.webhook_secret and not self.http_allowed_hosts:
+            raise ValueError(
+                "WEBHOOK_SECRET: webhooks need HTTP_ALLOWED_HOSTS, which says whom they may reach; "
+                "for example HTTP_ALLOWED_HOSTS=* for every public host"
+            )
+        return self
 
     @property
     def prefetch(self) -> int:

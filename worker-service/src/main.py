@@ -50,8 +50,13 @@ def _built_in(settings: Settings) -> dict[str, Handler]:
     if settings.http_allowed_hosts:
         # Only here: an HTTP client is memory and time at the start, for those who use it.
         from src.handlers.http import make_http
+        from src.handlers.webhook import make_webhook
 
-        handlers.append(make_http(settings.http_allowed_hosts, load_http_secrets()))
+        allowed = settings.http_allowed_hosts
+        handlers.append(make_http(allowed, load_http_secrets()))
+        if settings.webhook_secret:
+            steps = settings.webhook_retry_seconds
+            handlers.append(make_webhook(allowed, settings.webhook_secret, steps))
     return {handler.name: handler for handler in handlers}
 
 

@@ -90,6 +90,7 @@ FINISHED_HEADERS: dict[str, Any] = {
 AGAIN_HEADERS: dict[str, Any] = {
     "headers": {"ETag": _TAG, "Location": _LOCATION, "Retry-After": _ASK_AGAIN}
 }
+SENT_HEADERS: dict[str, Any] = {"headers": {"Location": _LOCATION}}
 FINAL_HEADERS: dict[str, Any] = {"headers": {"ETag": _TAG}}
 
 

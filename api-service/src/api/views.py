@@ -38,6 +38,7 @@ _SHORT: dict[str, JsonValue] = {
     "progress_note": None,
     "error": None,
     "submitted_by": None,
+    "callback_url": None,
 }
 TASK_EXAMPLE: dict[str, JsonValue] = {
     **_SHORT,
@@ -88,6 +89,7 @@ class _Course(BaseModel):
         description="Why the last attempt that ended did not succeed; null after a success"
     )
     submitted_by: str | None = Field(description="The name of the API key; null: it took none")
+    callback_url: str | None = Field(description="Who is told when it is final")
 
 
 class _Head(BaseModel):
@@ -251,6 +253,7 @@ def _short(row: Mapping[Any, Any]) -> dict[str, Any]:
         "progress_note": row["progress_note"],
         "error": row["error"],
         "submitted_by": row["submitted_by"],
+        "callback_url": row["callback_url"],
     }
 
 

@@ -60,8 +60,8 @@ class Task(Base):
 
     __table_args__ = (
         Index("tasks_due", "status", "priority", "run_at"),
-        Index("tasks_changed", "status", "updated_at"),
-        Index("tasks_listed", "status", "priority", "id"),
+        Index("tasks_changed", "status", "updated_at", "type"),
+        Index("tasks_listed", "status", "priority", "id", "type"),
         Index("tasks_typed", "type", "status", "priority", "id"),
     )
 

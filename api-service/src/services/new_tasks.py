@@ -41,6 +41,8 @@ class Submission:
     timeout_seconds: int | None = None
     #: The name of the API key, where keys are asked for.
     submitted_by: str | None = None
+    #: Who is told when it is final.
+    callback_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -238,4 +240,5 @@ def _row(task: NewTask, instant: datetime, due_at: datetime) -> dict[str, Any]:
         "idempotency_key": task.repeatable and task.repeatable.key,
         "request_hash": task.repeatable and task.repeatable.request_hash,
         "submitted_by": wish.submitted_by,
+        "callback_url": wish.callback_url,
     }

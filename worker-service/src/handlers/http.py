@@ -4,15 +4,14 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from src.handlers.context import Context
 from src.handlers.declare import Handler
-from src.handlers.errors import Permanent, RetryAfter
-from src.handlers.outgoing import Answer, RequestFailed, retry_after_seconds, send
+from src.handlers.errors import Permanent
+from src.handlers.outgoing import BUSY, Answer, come_again, send
 from src.handlers.targets import Resolve, Target, find_target, look_up
 from src.hosts import AllowedHost
 
@@ -150,10 +149,6 @@ def _judge(answer: Answer, text: str) -> None:
     if 300 <= answer.status < 400:
         raise Permanent(f"{told}: redirects are not followed; submit the URL that it leads to")
     quoted = f"{told}: {text[:QUOTED]}" if text else told
-    if answer.status in (429, 503):
-        seconds = retry_after_seconds(answer.headers, datetime.now(UTC))
-        if seconds is not None:
-            raise RetryAfter(seconds, quoted)
-    if answer.status == 429 or answer.status >= 500 or answer.status < 200:
-        raise RequestFailed(quoted)
+    if answer.status in BUSY or answer.status >= 500 or answer.status < 200:
+        raise come_again(answer, quoted)
     raise Permanent(quoted)

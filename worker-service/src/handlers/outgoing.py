@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 import httpx2
 
-from src.handlers.errors import Permanent
+from src.handlers.errors import Permanent, RetryAfter
 from src.handlers.targets import Target
 
 #: Seconds for a connection, TLS included, and for silence after that. How long it takes in all is
@@ -18,6 +18,8 @@ from src.handlers.targets import Target
 CONNECT_SECONDS, SILENT_SECONDS = 5.0, 30.0
 #: Bytes of an answer that are read; then the connection is closed. What is kept is less.
 READ_BYTES, KEPT_BYTES = 1024 * 1024, 8 * 1024
+#: Statuses that may come with a time to come again.
+BUSY = frozenset({429, 503})
 USER_AGENT = "async-task-queue"
 
 
@@ -95,6 +97,14 @@ async def _read(client: httpx2.AsyncClient, request: httpx2.Request) -> Answer:
         return Answer(response.status_code, response.headers, bytes(kept), size > len(kept))
     finally:
         await response.aclose()
+
+
+def come_again(answer: Answer, reason: str) -> Exception:
+    """Return what to raise for an answer that means "another time": when the receiver says."""
+    seconds = retry_after_seconds(answer.headers, datetime.now(UTC))
+    if answer.status in BUSY and seconds is not None:
+        return RetryAfter(seconds, reason)
+    return RequestFailed(reason)
 
 
 def retry_after_seconds(headers: httpx2.Headers, now: datetime) -> float | None:
