@@ -3,6 +3,7 @@
 import base64
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +20,8 @@ from src.config import Settings, SettingsError, load_settings
 from src.contract import Status
 from src.main import create_app
 from src.models.tables import Outbox, Task
+from src.services.changes import Window
+from src.services.webhooks import write_webhooks
 from src.webhooks import new_id, shown
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
@@ -251,6 +254,37 @@ def test_lists_and_counts_leave_webhooks_out_unless_asked(
     assert stats["oldest_due_seconds"] is None
 
 
+def test_what_became_of_webhooks_is_in_no_statistics(
+    app: FastAPI, client: TestClient, submit: Post
+) -> None:
+    ids = [task_id_of(submit(callback_url=URL)) for _ in range(2)]
+    for task_id in ids:
+        client.post(f"/api/tasks/{task_id}/cancel")
+    sent, failed = rows(app, type="webhook")
+    ended = {"completed_at": sent.run_at, "updated_at": sent.run_at, "started_at": sent.run_at}
+    change(app, sent.id, status=Status.COMPLETED, **ended)
+    change(app, failed.id, status=Status.FAILED, error="E: x", **ended)
+
+    stats = client.get("/api/stats").json()
+
+    sums = Counter[str]()
+    for minute in stats["minutes"]:
+        sums.update({name: minute[name] for name in ("completed", "failed", "cancelled")})
+    assert sums == {"completed": 0, "failed": 0, "cancelled": 2}
+    assert stats["failures"] == []
+
+
+def test_streams_leave_webhooks_out(app: FastAPI, client: TestClient, submit: Post) -> None:
+    task_id, window = task_id_of(submit(callback_url=URL)), Window()
+    read = app.state.runtime().database.read
+    window.note(read(window.look))
+    client.post(f"/api/tasks/{task_id}/cancel")
+
+    look = read(window.look)
+
+    assert [(row["id"], row["status"]) for row in look.rows] == [(task_id, "CANCELLED")]
+
+
 def test_what_is_done_to_all_is_not_done_to_webhooks(
     app: FastAPI, client: TestClient, submit: Post
 ) -> None:
@@ -355,8 +389,6 @@ def test_ids_are_of_version_7_and_in_order() -> None:
 def test_with_a_broker_its_message_is_promised_to_a_relays_sweep(
     real_database: Any,
 ) -> None:
-    from src.services.webhooks import write_webhooks
-
     at = datetime(2026, 1, 1)  # noqa: DTZ001
     names = [column.name for column in Task.__table__.columns]
     task = dict.fromkeys(names) | {
