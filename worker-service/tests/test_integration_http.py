@@ -209,6 +209,33 @@ def test_nobody_there_is_an_error_to_try_again() -> None:
     assert failure.error == "RequestFailed: no connection: it was refused, or nobody is there"
 
 
+def test_silence_is_an_error_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outgoing, "SILENT_SECONDS", 0.2)
+    with receiver(silent) as here:
+        failure = error_of(run(here))
+
+    assert not failure.permanent
+    assert failure.error == "RequestFailed: the receiver was silent for 0.2 s"
+
+
+def test_a_host_that_takes_no_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outgoing, "CONNECT_SECONDS", 0.5)
+    waiting = []
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        here = Receiver("127.0.0.1", full.getsockname()[1])
+        # What nobody accepts fills the queue; the system answers no further one.
+        for _ in range(3):
+            waiting.append(socket.socket())
+            waiting[-1].setblocking(False)
+            waiting[-1].connect_ex((here.host, here.port))
+        failure = error_of(run(here))
+        for one in waiting:
+            one.close()
+
+    assert not failure.permanent
+    assert failure.error == "RequestFailed: no connection within 0.5 s"
+
+
 # --- secrets --------------------------------------------------------------------------------------
 
 
