@@ -201,6 +201,24 @@ def test_of_many_those_are_told_that_really_changed(
     assert sorted(told(app)) == sorted(ids[2:])
 
 
+def test_a_cancel_whose_commit_was_not_answered_tells_once(
+    app: FastAPI, client: TestClient, submit: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, many = task_id_of(submit(callback_url=URL)), task_id_of(submit(callback_url=URL))
+    database = app.state.runtime().database
+    write = database.write
+
+    def twice(work: Callable[[Any], Any]) -> Any:
+        write(work)
+        return write(work)
+
+    monkeypatch.setattr(database, "write", twice)
+    client.post(f"/api/tasks/{one}/cancel")
+    client.post("/api/tasks/actions", json={"action": "cancel", "task_ids": [many]})
+
+    assert sorted(told(app)) == sorted([one, many])
+
+
 def test_a_repeated_task_is_told_of_again_under_another_id(
     app: FastAPI, client: TestClient, submit: Post
 ) -> None:
