@@ -24,9 +24,9 @@ class AllowedHost:
 
     def matches(self, host: str, port: int) -> bool:
         """Tell whether a host, in lower case and without brackets, may be called at a port."""
-        if port != self.port if self.port else port not in USUAL_PORTS:
-            return False
-        return host.endswith(self.name[1:]) if self.is_pattern else host == self.name
+        fits_host = host.endswith(self.name[1:]) if self.is_pattern else host == self.name
+        fits_port = port == self.port if self.port else port in USUAL_PORTS
+        return fits_host and fits_port
 
 
 def parse_hosts(text: str) -> tuple[AllowedHost, ...]:
