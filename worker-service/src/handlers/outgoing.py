@@ -1,5 +1,6 @@
 """One HTTP request to a target that was judged: bounded, and to nowhere else."""
 
+import logging
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ READ_BYTES, KEPT_BYTES = 1024 * 1024, 8 * 1024
 #: Statuses that may come with a time to come again.
 BUSY = frozenset({429, 503})
 USER_AGENT = "async-task-queue"
+
+# They tell of each request: where it goes, and what comes back. Either may hold a secret.
+for _library in ("httpx2", "httpcore2"):
+    logging.getLogger(_library).setLevel(logging.WARNING)
 
 
 class RequestFailed(Exception):
