@@ -59,11 +59,12 @@ class Task(Base):
     request_hash: Mapped[str | None] = mapped_column(_NAME)
     callback_url: Mapped[str | None] = mapped_column(Text)
     traceparent: Mapped[str | None] = mapped_column(_NAME)
+    submitted_by: Mapped[str | None] = mapped_column(_NAME)
 
     __table_args__ = (
         Index("tasks_due", "status", "priority", "run_at"),
-        Index("tasks_changed", "status", "updated_at"),
-        Index("tasks_listed", "status", "priority", "id"),
+        Index("tasks_changed", "status", "updated_at", "type"),
+        Index("tasks_listed", "status", "priority", "id", "type"),
         Index("tasks_typed", "type", "status", "priority", "id"),
     )
 

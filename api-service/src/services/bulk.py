@@ -114,7 +114,8 @@ class BulkService:
         for task_id in batch.rows.keys() - batch.chosen.keys():
             row = batch.rows[task_id]
             tally.skipped["told" if is_told(row) else row["status"]] += 1
-        if action is Action.RETRY and batch.chosen and not dry_run:
+        if batch.chosen and not dry_run:
+            # Tasks that begin anew, or that tell of those which ended.
             self._tasks.send_promised()
 
     def _apply(

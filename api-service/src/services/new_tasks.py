@@ -40,6 +40,10 @@ class Submission:
     delay: timedelta | None = None
     max_attempts: int | None = None
     timeout_seconds: int | None = None
+    #: The name of the API key, where keys are asked for.
+    submitted_by: str | None = None
+    #: Who is told when it is final.
+    callback_url: str | None = None
 
     @property
     def is_for_later(self) -> bool:
@@ -235,6 +239,8 @@ def _row(task: NewTask, instant: datetime | None) -> dict[str, Any]:
         "run_at": instant and _due_at(wish, instant),
         "idempotency_key": task.repeatable and task.repeatable.key,
         "request_hash": task.repeatable and task.repeatable.request_hash,
+        "submitted_by": wish.submitted_by,
+        "callback_url": wish.callback_url,
     }
 
 

@@ -15,6 +15,7 @@ from src.services.catalogue import Catalogue
 from src.services.errors import (
     Complaint,
     KeyReused,
+    NothingToTell,
     SubmissionInvalid,
     TaskNotFound,
     TransitionRefused,
@@ -29,6 +30,7 @@ from src.services.new_tasks import (
     commit_batch,
     find_keys,
 )
+from src.services.resend import send_again
 from src.services.transitions import Action, act, find
 from src.services.writer import Hand, Writer
 
@@ -36,6 +38,7 @@ log = structlog.get_logger(__name__)
 
 #: Complaints after which a batch is not checked further; an answer names no more.
 MAX_COMPLAINTS = 50
+NO_WEBHOOKS = Complaint("callback_url", "webhooks are off here: WEBHOOK_SECRET is not set")
 
 
 class Delivery(Hand, Protocol):
@@ -47,10 +50,19 @@ class Delivery(Hand, Protocol):
 class TaskService:
     """What the routes call. ``relay`` is None where no broker is configured."""
 
-    def __init__(self, database: Database, catalogue: Catalogue, relay: Delivery | None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        catalogue: Catalogue,
+        relay: Delivery | None,
+        *,
+        webhooks: bool = False,
+    ) -> None:
+        """``webhooks``: tasks may ask for one."""
         self._database = database
         self._catalogue = catalogue
         self._relay = relay
+        self._webhooks = webhooks
         self._writer = Writer(database, relay)
         #: A key that a frozen process has locked keeps whoever stores it: not those without keys.
         self._keyed_writer = Writer(database, relay)
@@ -67,6 +79,8 @@ class TaskService:
             TooManySubmissions: it is not stored; the service has too much to do.
             DatabaseUnavailable: it may be stored; with a key it is safe to send again.
         """
+        if wish.callback_url and not self._webhooks:
+            raise SubmissionInvalid([NO_WEBHOOKS])
         if not self._catalogue.is_known_to_fit(wish.type, wish.details):
             known = await anyio.to_thread.run_sync(self._check, wish, repeatable)
             if known:
@@ -162,9 +176,25 @@ class TaskService:
 
         row = self._database.write(work)
         log.info(f"{action} requested", task_id=task_id, status=row["status"])
-        if action is Action.RETRY:
+        if action is Action.RETRY or row["callback_url"]:
             self.send_promised()
         return row
+
+    def send_webhook(self, task_id: str) -> str:
+        """Tell of a final task again; return the id of the task that does it.
+
+        Raises:
+            TaskNotFound: no row has this id.
+            NothingToTell: it is not final, or nobody is to be told.
+            DatabaseUnavailable: it may be sent; asking again sends it again.
+        """
+        if not self._webhooks:
+            raise NothingToTell("Webhooks are off here: WEBHOOK_SECRET is not set.")
+        promise = self._relay is not None
+        sent = self._database.write(partial(send_again, task_id=task_id, promise_delivery=promise))
+        log.info("webhook requested", task_id=task_id, webhook_task_id=sent)
+        self.send_promised()
+        return sent
 
     def send_promised(self) -> None:
         """Have a relay send at once what was promised anew, and is handed to nobody."""
@@ -194,6 +224,8 @@ class TaskService:
         found = 0
         for index, wish in enumerate(wishes):
             try:
+                if wish.callback_url and not self._webhooks:
+                    raise SubmissionInvalid([NO_WEBHOOKS])
                 self._catalogue.check(wish.type, wish.details)
             except SubmissionInvalid as invalid:
                 for complaint in invalid.complaints:

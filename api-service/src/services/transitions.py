@@ -12,6 +12,7 @@ from src.db.dialect import now
 from src.models.tables import Attempt, Task
 from src.services.errors import TaskNotFound, TransitionRefused
 from src.services.outbox import promise_anew
+from src.services.webhooks import write_webhooks
 
 
 class Action(StrEnum):
@@ -102,7 +103,10 @@ def apply(
     match action:
         case Action.CANCEL:
             waiting = [i for i, row in rows.items() if row["status"] == Status.PENDING]
-            _write(connection, waiting, _cancelled(instant))
+            change = _cancelled(instant)
+            _write(connection, waiting, change)
+            ended = [{**rows[task_id], **change} for task_id in waiting]
+            write_webhooks(connection, ended, instant, promise_delivery=promise_delivery)
             running = [i for i, row in rows.items() if row["status"] == Status.PROCESSING]
             _write(connection, running, {"cancel_requested": True, "updated_at": instant})
         case Action.RETRY:

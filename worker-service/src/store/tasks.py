@@ -46,6 +46,7 @@ _CLAIMED = (
     TASKS.c.crashes,
     TASKS.c.max_attempts,
     TASKS.c.timeout_seconds,
+    TASKS.c.callback_url,
     and_(TASKS.c.status == Status.PENDING, TASKS.c.run_at <= Now()).label("is_due"),
 )
 
@@ -267,4 +268,5 @@ def _attempt(row: Row[Any], *, suspect: bool) -> Attempt:
         counts=Counts(row.errors, row.crashes, row.max_attempts),
         timeout_seconds=row.timeout_seconds,
         suspect=suspect,
+        is_told=row.callback_url is not None,
     )
