@@ -75,7 +75,7 @@ class Decision:
     more_crashes: int = 0
     delay_seconds: float | None = None
     #: The task has a callback_url: its end is written together with a webhook.
-    is_told: bool = False
+    wants_webhook: bool = False
 
 
 def decide(outcome: Outcome, counts: Counts, policy: RetryPolicy, spread: float) -> Decision:

@@ -117,7 +117,7 @@ class Finisher:
         attempt = done.attempt
         policy = self._policies[attempt.type]
         decision = decide(done.outcome, attempt.counts, policy, random_spread())
-        return replace(decision, is_told=True) if attempt.is_told else decision
+        return replace(decision, wants_webhook=True) if attempt.wants_webhook else decision
 
     def _isolate(self, batch: Sequence[Finished], error: Exception) -> None:
         """Find the outcome that is refused, so that it holds up no other.

@@ -27,9 +27,9 @@ from src.webhooks import parse_secrets
 
 URL = "http://127.0.0.1:9000/hook"
 SECRETS = [f"whsec_{base64.b64encode(bytes([n]) * 32).decode()}" for n in (1, 2)]
-COMPLETE = Decision(Status.COMPLETED, result={"a": 1}, is_told=True)
-FAIL = Decision(Status.FAILED, ledger="error", error="E", more_errors=1, is_told=True)
-AGAIN = Decision(Status.PENDING, ledger="error", error="E", delay_seconds=1, is_told=True)
+COMPLETE = Decision(Status.COMPLETED, result={"a": 1}, wants_webhook=True)
+FAIL = Decision(Status.FAILED, ledger="error", error="E", more_errors=1, wants_webhook=True)
+AGAIN = Decision(Status.PENDING, ledger="error", error="E", delay_seconds=1, wants_webhook=True)
 
 
 def webhooks(bench: Bench) -> list[Any]:
@@ -169,7 +169,7 @@ def test_a_claim_knows_who_is_to_be_told(bench: Bench) -> None:
 
     claim = bench.tasks.claim(bench.worker_id, [told, plain], take_suspect=False)
 
-    assert {a.fence.task_id: a.is_told for a in claim.attempts} == {told: True, plain: False}
+    assert {a.fence.task_id: a.wants_webhook for a in claim.attempts} == {told: True, plain: False}
 
 
 @contextmanager

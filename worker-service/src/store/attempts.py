@@ -27,4 +27,4 @@ class Attempt:
     #: A worker was lost under this task before, perhaps because of it.
     suspect: bool = False
     #: Somebody is to be told when the task is final.
-    is_told: bool = False
+    wants_webhook: bool = False

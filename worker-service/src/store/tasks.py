@@ -268,5 +268,5 @@ def _attempt(row: Row[Any], *, suspect: bool) -> Attempt:
         counts=Counts(row.errors, row.crashes, row.max_attempts),
         timeout_seconds=row.timeout_seconds,
         suspect=suspect,
-        is_told=row.callback_url is not None,
+        wants_webhook=row.callback_url is not None,
     )
