@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS tasks (
     type             VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin
                      NOT NULL DEFAULT 'simulate',
     priority         TINYINT NOT NULL DEFAULT 1,    -- 0 high, 1 normal, 2 low
-    run_at           DATETIME(3) NOT NULL,
+    run_at           DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
     max_attempts     INT NULL,                      -- NULL: the worker's MAX_ATTEMPTS
     timeout_seconds  INT NULL,
     -- how it went so far: attempt is the fence and only grows
@@ -36,11 +36,13 @@ CREATE TABLE IF NOT EXISTS tasks (
     request_hash     VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
     callback_url     TEXT NULL,
     traceparent      VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
+    submitted_by     VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,  -- name of the API key
     UNIQUE KEY tasks_idempotency_key (idempotency_key),
     KEY tasks_due (status, priority, run_at),
-    KEY tasks_changed (status, updated_at),
+    -- type comes last in these two: webhooks are left out without a look at the row
+    KEY tasks_changed (status, updated_at, type),
     -- lists: each combination of these is a walk from the newest id (a UUIDv7) backwards
-    KEY tasks_listed (status, priority, id),
+    KEY tasks_listed (status, priority, id, type),
     KEY tasks_typed (type, status, priority, id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 

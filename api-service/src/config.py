@@ -1,16 +1,27 @@
-"""The settings, read from the environment once and checked before anything starts."""
+"""The settings, read from the environment and from files once, checked before anything starts."""
 
+import os
+import warnings
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as Unreadable
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from src.keys import ApiKey, parse_keys
+from src.webhooks import parse_secrets
+
 #: Where both services meet when no database is named: beside their folders.
 _LOCAL_DATABASE = Path(__file__).resolve().parents[2] / ".data" / "tasks.db"
+
+#: Where Compose, Swarm and many others put secrets: a file for each, named like the setting.
+SECRETS_DIR = "/run/secrets"
+#: Settings whose values no complaint shows.
+_SECRET = frozenset({"DATABASE_URL", "BROKER_URL", "API_KEYS", "WEBHOOK_SECRET"})
 
 _EXAMPLES = {
     "API_PORT": "8000",
@@ -18,6 +29,8 @@ _EXAMPLES = {
     "BROKER_URL": "amqp://user:password@127.0.0.1:5672/%2F",
     "QUEUE_TYPE": "classic",
     "MAX_BODY_BYTES": "1048576",
+    "API_KEYS": "reports:submit:<sha256, as ./dev key prints it>",
+    "WEBHOOK_SECRET": "whsec_<openssl rand -base64 32>",
     "LOG_FORMAT": "text",
     "LOG_LEVEL": "INFO",
 }
@@ -52,6 +65,20 @@ def _broker_url(value: str) -> str:
     return value
 
 
+def _keys(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    keys = parse_keys(value)
+    if not keys:
+        # Who wrote a file of nothing but comments does not mean to let everybody in.
+        raise ValueError("holds no entry; for an API without keys leave it out")
+    return keys
+
+
+def _secrets(value: object) -> object:
+    return parse_secrets(value) if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """One attribute a variable, in lower case; ``.env.example`` tells what each is for."""
 
@@ -63,6 +90,11 @@ class Settings(BaseSettings):
     broker_url: Annotated[str, AfterValidator(_broker_url)] = ""
     queue_type: Literal["classic", "quorum"] = "classic"
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys)] = ()
+    #: Here it only says whether webhooks are on; workers sign with it.
+    webhook_secret: Annotated[tuple[bytes, ...], NoDecode, BeforeValidator(_secrets)] = Field(
+        default=(), repr=False
+    )
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -76,16 +108,28 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read and check the environment.
+    """Read and check the environment, and the files in ``SECRETS_DIR`` for what it leaves out.
 
     Raises:
-        SettingsError: names the variable, what it holds (never of a URL: it has a password) and
-            an example of what would be right.
+        SettingsError: names the variable, what it holds (never of a secret) and an example of what
+            would be right.
     """
     try:
-        return Settings()
+        return _read()
     except ValidationError as invalid:
         raise SettingsError(_one_line(invalid)) from None
+
+
+def _read() -> Settings:
+    folder = Path(os.environ.get("SECRETS_DIR") or SECRETS_DIR)
+    where: dict[str, Any] = {"_secrets_dir": folder} if folder.is_dir() else {}
+    try:
+        # A folder in place of a file, which Docker makes for a missing one, is only warned of; with
+        # API_KEYS that would let everybody in.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            return Settings(**where)
+    except (Unreadable, OSError) as error:
+        raise SettingsError(f"SECRETS_DIR: {error.__cause__ or error}") from None
 
 
 def _one_line(invalid: ValidationError) -> str:
@@ -94,6 +138,6 @@ def _one_line(invalid: ValidationError) -> str:
     if not error["loc"]:
         return reason
     name = str(error["loc"][0]).upper()
-    got = "" if name.endswith("_URL") else f" (got {error['input']!r})"
+    got = "" if name in _SECRET else f" (got {error['input']!r})"
     example = f"; for example {name}={_EXAMPLES[name]}" if name in _EXAMPLES else ""
     return f"{name}: {reason}{got}{example}"

@@ -15,12 +15,14 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from src.api import actions, dashboard, events, health, openapi, overview, tasks
+from src.api.access import Access
 from src.api.middleware import BodyLimit, InFlightLimit, RequestContext
 from src.api.problems import handle_problems
 from src.api.short_way import ShortWay
 from src.config import Settings, SettingsError, load_settings
 from src.db.database import SchemaMismatch
 from src.logs import set_up_logging
+from src.server import HttpProtocol
 from src.services.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -29,6 +31,7 @@ T = TypeVar("T")
 #: Seconds for open requests to end after SIGTERM. Streams are told to end; a client that does
 #: not read would keep uvicorn for ever.
 STOP_SECONDS = 5
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -69,16 +72,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             {"name": "health", "description": "For probes"},
         ],
         redoc_url=None,
-        swagger_ui_parameters={"defaultModelsExpandDepth": 0},
+        swagger_ui_parameters={"defaultModelsExpandDepth": 0, "persistAuthorization": True},
         redirect_slashes=False,
         lifespan=lifespan,
+        # Nobody sets it up, and while that is so each request looks for it.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.runtime = runtime
     app.state.close = lambda: runtime().close()
-    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
+    is_open = not checked.api_keys
+    app.openapi = lambda: openapi.describe(app, is_open=is_open)  # type: ignore[method-assign]
     # The last one added is the outermost.
     app.add_middleware(InFlightLimit)
     app.add_middleware(BodyLimit, max_bytes=checked.max_body_bytes)
+    app.add_middleware(Access, keys=checked.api_keys)
     app.add_middleware(RequestContext)
     handle_problems(app)
     for module in (tasks, actions, overview, events, health):
@@ -136,6 +143,12 @@ def _settings_or_exit() -> Settings:
     except SettingsError as error:
         sys.exit(f"api-service: {error}")
     set_up_logging(settings.log_format, settings.log_level)
+    if not settings.api_keys and settings.api_host not in _LOOPBACK:
+        log.warning(
+            "no API_KEYS: whoever reaches this port may do everything. Right for a port that is "
+            "published on loopback only, as docker-compose.yml does",
+            host=settings.api_host,
+        )
     return settings
 
 
@@ -176,6 +189,7 @@ def main() -> None:
         # Neither a client's address nor the scheme is looked at.
         proxy_headers=False,
         log_config=None,
+        http=HttpProtocol,
     )
 
 

@@ -47,7 +47,13 @@ def real_database() -> Iterator[Database]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(database_url=f"sqlite:///{tmp_path / 'tasks.db'}", broker_url="")
+    # Nothing of the stack's own, in whose container these tests run too.
+    return Settings(
+        database_url=f"sqlite:///{tmp_path / 'tasks.db'}",
+        broker_url="",
+        api_keys=(),
+        webhook_secret=(),
+    )
 
 
 @pytest.fixture

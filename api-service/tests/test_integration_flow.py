@@ -1,5 +1,6 @@
 """The whole way over HTTP: submit, a worker runs it, COMPLETED. Touches its own tasks only."""
 
+import os
 import uuid
 from typing import Any
 
@@ -7,18 +8,21 @@ import httpx2
 from conftest import wait_until
 
 FINAL = {"COMPLETED", "FAILED", "CANCELLED"}
+#: Where the stack asks for one: docker compose exec -e STACK_KEY=… api_service pytest
+KEY = {"X-API-Key": os.environ.get("STACK_KEY", "")}
 
 
 def _submit(url: str, **metadata: Any) -> httpx2.Response:
     body = {"title": "Flow test", "description": "Submitted by a test", "metadata": metadata}
-    return httpx2.post(f"{url}/api/tasks", json=body, timeout=10)
+    return httpx2.post(f"{url}/api/tasks", json=body, headers=KEY, timeout=10)
 
 
 def _wait_until_final(url: str, task_id: str) -> dict[str, Any]:
     task: dict[str, Any] = {}
 
     def final() -> bool:
-        task.update(httpx2.get(f"{url}/api/tasks/{task_id}", timeout=10).json())
+        answer = httpx2.get(f"{url}/api/tasks/{task_id}", headers=KEY, timeout=10)
+        task.update(answer.json())
         return task["status"] in FINAL
 
     wait_until(final, 60, f"{task_id} to be final")
@@ -48,7 +52,7 @@ def test_an_attempt_that_fails_is_tried_again(stack_url: str) -> None:
 
 
 def test_an_unknown_task_is_404(stack_url: str) -> None:
-    response = httpx2.get(f"{stack_url}/api/tasks/{uuid.uuid4()}", timeout=10)
+    response = httpx2.get(f"{stack_url}/api/tasks/{uuid.uuid4()}", headers=KEY, timeout=10)
 
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"

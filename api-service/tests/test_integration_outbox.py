@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, text, update
+from sqlalchemy import Connection, delete, event, text, update
 from sqlalchemy.exc import IntegrityError
 
 from src.db.database import Database
 from src.models.tables import Outbox, Task
 from src.services.new_tasks import NewTask, Submission, insert_tasks
-from src.services.outbox import delete_promises, lock_due
+from src.services.outbox import delete_handed, delete_promises, lock_due, promise_new
 
 
 def _store(database: Database, count: int, *, overdue_seconds: float = 0) -> list[str]:
@@ -56,11 +56,11 @@ def test_two_relays_share_the_due_rows_and_do_not_deadlock(real_database: Databa
             sent = 0
             while True:
                 with real_database.engine.begin() as connection:
-                    messages = lock_due(connection, 5).messages
-                    delete_promises(connection, messages)
-                if not messages:
+                    promises = lock_due(connection, 5).promises
+                    delete_promises(connection, promises)
+                if not promises:
                     return sent
-                sent += len(messages)
+                sent += len(promises)
 
         with ThreadPoolExecutor(2) as pool:
             assert sum(pool.map(relay, range(2))) == 40
@@ -73,9 +73,9 @@ def test_deleting_touches_no_row_that_somebody_else_has_locked(real_database: Da
     _store(real_database, 6)
 
     with real_database.engine.begin() as first:
-        held = lock_due(first, 3).messages
+        held = lock_due(first, 3).promises
         with real_database.engine.begin() as second:
-            others = lock_due(second, 10).messages
+            others = lock_due(second, 10).promises
             delete_promises(second, others)
 
     assert len(held) == 3
@@ -86,14 +86,14 @@ def test_deleting_touches_no_row_that_somebody_else_has_locked(real_database: Da
 def test_a_promise_made_anew_meanwhile_is_kept(real_database: Database) -> None:
     [task_id] = _store(real_database, 1)
     with real_database.engine.begin() as connection:
-        [message] = lock_due(connection, 1).messages
-    later = message.due_at + timedelta(seconds=60)
+        [promise] = lock_due(connection, 1).promises
+    later = promise.due_at + timedelta(seconds=60)
     with real_database.engine.begin() as connection:
         connection.execute(update(Outbox).values(due_at=later))
 
-    real_database.write(lambda connection: delete_promises(connection, [message]))
+    real_database.write(lambda connection: delete_promises(connection, [promise]))
 
-    assert message.task_id == task_id
+    assert promise.task_id == task_id
     assert _left(real_database) == 1
 
 
@@ -116,7 +116,26 @@ def test_a_task_that_needs_no_message_any_more_is_told_apart(real_database: Data
         due = lock_due(connection, 10)
 
     assert due.messages == []
-    assert [promise.task_id for promise in due.settled] == [task_id]
+    assert [promise.task_id for promise in due.kept(sent=[])] == [task_id]
+
+
+def test_the_promises_of_what_was_not_sent_stay(real_database: Database) -> None:
+    sent, not_sent = _store(real_database, 2)
+    with real_database.engine.begin() as connection:
+        due = lock_due(connection, 10)
+
+        delete_promises(connection, due.kept({sent}))
+
+    with real_database.engine.begin() as connection:
+        assert [promise.task_id for promise in lock_due(connection, 10).promises] == [not_sent]
+
+
+def test_a_promise_is_due_when_its_task_is(real_database: Database) -> None:
+    _store(real_database, 3)
+
+    with real_database.engine.begin() as connection:
+        alike = "SELECT COUNT(*) FROM outbox o JOIN tasks t ON t.id = o.task_id AND due_at = run_at"
+        assert connection.scalar(text(alike)) == 3
 
 
 def test_the_longest_due_come_by_the_index_without_a_sort(real_database: Database) -> None:
@@ -134,12 +153,25 @@ def test_the_delete_reads_the_outbox_by_its_key(real_database: Database) -> None
     _store(real_database, 6)
 
     with real_database.engine.begin() as connection:
-        messages = lock_due(connection, 3).messages
+        promises = lock_due(connection, 3).promises
         with _plans(connection) as plans:
-            delete_promises(connection, messages)
+            delete_promises(connection, promises)
+            delete_handed(connection, [promise.task_id for promise in promises])
 
-    [plan] = [row for row in plans if row["table"] == "o"]
-    assert (plan["type"], plan["key"]) == ("eq_ref", "PRIMARY")
+    of_outbox = [(plan["type"], plan["key"]) for plan in plans if plan["table"] == "o"]
+    assert of_outbox == [("eq_ref", "PRIMARY")] * 2
+
+
+def test_new_promises_read_the_tasks_by_their_key(real_database: Database) -> None:
+    ids = _store(real_database, 6)
+
+    with real_database.engine.begin() as connection:
+        connection.execute(delete(Outbox))
+        with _plans(connection) as plans:
+            promise_new(connection, ids)
+
+    [plan] = [row for row in plans if row["table"] == "tasks"]
+    assert (plan["type"], plan["key"]) == ("range", "PRIMARY")
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from src.services import bookkeeping
 from src.services.bookkeeping import SLACK, Floor, Sent
 from src.services.new_tasks import NewTask, Submission, insert_tasks
 from src.services.outbox import lock_due
-from src.services.publisher import Message
 
 SOME_TIME = datetime(2026, 1, 23, 4, 17)  # noqa: DTZ001 - as the columns are
 
@@ -46,14 +45,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def _message(number: int) -> Message:
-    return Message(f"00000000-0000-7000-8000-{number:012d}", SOME_TIME, 1, "simulate")
+def _id(number: int) -> str:
+    return f"00000000-0000-7000-8000-{number:012d}"
 
 
 def test_what_was_sent_is_deleted_together_a_moment_later(clock: Clock) -> None:
     sent, database = Sent(), FakeDatabase()
     for number in range(3):
-        sent.note([_message(number)])
+        sent.note([_id(number)])
         sent.delete_if_due(database)  # type: ignore[arg-type]
     assert database.deletions == 0
 
@@ -66,7 +65,7 @@ def test_what_was_sent_is_deleted_together_a_moment_later(clock: Clock) -> None:
 
 def test_what_fills_a_deletion_is_deleted_at_once(clock: Clock) -> None:
     sent, database = Sent(), FakeDatabase()
-    sent.note([_message(number) for number in range(250)])
+    sent.note([_id(number) for number in range(250)])
 
     sent.delete_if_due(database)  # type: ignore[arg-type]
 
@@ -88,7 +87,7 @@ def test_a_row_below_the_floor_is_found_by_the_next_search_from_the_start(
 ) -> None:
     floor = Floor()
     assert _search(real_database, floor) == 0
-    task = NewTask(_message(1).task_id, Submission("t", "d", None), 1)
+    task = NewTask(_id(1), Submission("t", "d", None), 1)
     real_database.write(lambda c: insert_tasks(c, [task], promise_delivery=True))
     with real_database.engine.begin() as connection:
         early = now(connection) - 2 * SLACK
@@ -103,7 +102,7 @@ def test_a_row_below_the_floor_is_found_by_the_next_search_from_the_start(
 def test_what_is_due_since_the_last_search_is_found(real_database: Database) -> None:
     floor = Floor()
     assert _search(real_database, floor) == 0
-    task = NewTask(_message(1).task_id, Submission("t", "d", None), 1)
+    task = NewTask(_id(1), Submission("t", "d", None), 1)
     real_database.write(lambda c: insert_tasks(c, [task], promise_delivery=True))
     with real_database.engine.begin() as connection:
         connection.execute(update(Outbox).values(handed=False))
@@ -129,10 +128,10 @@ def test_the_longer_a_search_from_the_start_takes_the_rarer_it_is(clock: Clock) 
 
 
 def test_a_task_given_back_meanwhile_keeps_its_promise(real_database: Database) -> None:
-    task = NewTask(_message(1).task_id, Submission("t", "d", None), 1)
+    task = NewTask(_id(1), Submission("t", "d", None), 1)
     due = real_database.write(lambda c: insert_tasks(c, [task], promise_delivery=True))
     sent = Sent()
-    sent.note([Message(task.task_id, due[task.task_id], 1, "simulate")])
+    sent.note(due)
     with real_database.engine.begin() as connection:
         # As a worker does: due as before, and handed to nobody.
         connection.execute(update(Outbox).values(handed=False))

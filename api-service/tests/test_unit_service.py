@@ -173,7 +173,7 @@ def test_the_statuses_of_a_submission_are_described(client: TestClient) -> None:
         if operation["operationId"] == "submitTask"
     ]
 
-    expected = {"200", "202", "400", "408", "413", "415", "422", "500", "503"}
+    expected = {"200", "202", "400", "401", "403", "408", "413", "415", "422", "500", "503"}
     assert set(responses) == expected
 
 

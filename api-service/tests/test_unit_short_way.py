@@ -75,6 +75,10 @@ def test_who_asks_for_more_gets_it(client: TestClient, path: str, headers: dict[
     assert (answers[0].json() == answers[1].json()) == repeated
 
 
+def test_an_option_that_cannot_be_read_is_refused(client: TestClient) -> None:
+    assert client.post("/api/tasks?wait=soon", json=PLAIN).status_code == 400
+
+
 def test_other_methods_and_paths_are_the_frameworks(client: TestClient) -> None:
     headers = {"Content-Type": "application/json"}
     body = json.dumps(PLAIN).encode()

@@ -39,6 +39,9 @@ def main() -> int:
     kind.add_argument("--compose", action="store_true", help="the Compose stack (needs Docker)")
     test_.add_argument("pytest", nargs="*", help="passed on to the whole system's tests")
     bench.add_arguments(commands.add_parser("bench", help="compare with peers at the same work"))
+    key_ = commands.add_parser("key", help="make an API key: print it, and its entry for API_KEYS")
+    key_.add_argument("name", help="whose it is")
+    key_.add_argument("scope", help="read, submit or admin")
     commands.add_parser("check", help="lint, format, types")
     pictures = commands.add_parser("screenshots", help="take the README's pictures")
     pictures.add_argument("--all", type=Path, metavar="FOLDER", help="of every view, into a folder")
@@ -60,6 +63,9 @@ def main() -> int:
                 return bench.run(arguments)
             case "screenshots":
                 return screenshots.take(arguments.all)
+            case "key":
+                command = ["-m", "src.keys", arguments.name, arguments.scope]
+                return run("python", *command, cwd="api-service")
             case "lock":
                 return lock()
             case _:
@@ -85,7 +91,11 @@ def start(*, real: bool) -> int:
         port = int(os.environ.get("API_PORT", "8000"))
         if not is_free(port):
             raise ServerError(f"port {port} is taken; choose another: API_PORT=8001 ./dev start")
-        wanted = {k: v for k, v in os.environ.items() if k in _SETTINGS}
+        wanted = {
+            name: value
+            for name, value in os.environ.items()
+            if name in _SETTINGS or name.startswith("HTTP_SECRET_")
+        }
         handlers = _handlers_folder()
         system = LocalStack(database_url, broker_url, port=port, settings=wanted)
         stack.callback(system.stop)
@@ -210,10 +220,15 @@ _SETTINGS = (
     "RETRY_MAX_SECONDS",
     "TASK_TIMEOUT_SECONDS",
     "HANDLER_MODULES",
+    "HTTP_ALLOWED_HOSTS",
+    "WEBHOOK_SECRET",
+    "WEBHOOK_RETRY_SECONDS",
     # Where modules of one's own are looked for.
     "PYTHONPATH",
     "SHUTDOWN_GRACE_SECONDS",
     "MAX_BODY_BYTES",
+    "API_KEYS",
+    "SECRETS_DIR",
     "LOG_FORMAT",
     "LOG_LEVEL",
 )

@@ -1,16 +1,31 @@
-"""The settings, read from the environment once and checked before anything starts."""
+"""The settings, read from the environment and from files once, checked before anything starts."""
 
+import os
+import warnings
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as Unreadable
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from src.hosts import AllowedHost, parse_hosts
+from src.webhooks import parse_secrets
+
 #: Where both services meet when no database is named: beside their folders.
 _LOCAL_DATABASE = Path(__file__).resolve().parents[2] / ".data" / "tasks.db"
+
+#: Where Compose, Swarm and many others put secrets: a file for each, named like the setting.
+SECRETS_DIR = "/run/secrets"
+#: How the names of secrets for calls begin.
+HTTP_SECRET = "HTTP_SECRET_"  # noqa: S105 - a name
+#: Seconds between the goes at a webhook: about a day in all, with what is taken off at random.
+WEBHOOK_RETRY_SECONDS = (5, 30, 300, 1800, 7200, 18_000, 36_000, 36_000, 36_000)
+#: Settings whose values no complaint shows.
+_SECRET = frozenset({"DATABASE_URL", "BROKER_URL", "WEBHOOK_SECRET"})
 
 _EXAMPLES = {
     "DATABASE_URL": "mysql+pymysql://user:password@127.0.0.1:3306/tasks",
@@ -27,6 +42,9 @@ _EXAMPLES = {
     "TASK_TIMEOUT_SECONDS": "3600",
     "SHUTDOWN_GRACE_SECONDS": "20",
     "HANDLER_MODULES": "handlers.invoices,handlers.images",
+    "HTTP_ALLOWED_HOSTS": "api.example.com,*.example.org,localhost:9000",
+    "WEBHOOK_SECRET": "whsec_<openssl rand -base64 32>",
+    "WEBHOOK_RETRY_SECONDS": "5,30,300",
     "LOG_FORMAT": "text",
     "LOG_LEVEL": "INFO",
 }
@@ -70,6 +88,18 @@ def _module_names(value: object) -> object:
     return names
 
 
+def _hosts(value: object) -> object:
+    return parse_hosts(value) if isinstance(value, str) else value
+
+
+def _secrets(value: object) -> object:
+    return parse_secrets(value) if isinstance(value, str) else value
+
+
+def _steps(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """One attribute a variable, in lower case; ``.env.example`` tells what each is for."""
 
@@ -89,10 +119,26 @@ class Settings(BaseSettings):
     retry_max_seconds: float = Field(default=300, ge=0, le=604_800)
     task_timeout_seconds: float = Field(default=3600, gt=0, le=604_800)
     handler_modules: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_module_names)] = ()
+    http_allowed_hosts: Annotated[tuple[AllowedHost, ...], NoDecode, BeforeValidator(_hosts)] = ()
+    webhook_secret: Annotated[tuple[bytes, ...], NoDecode, BeforeValidator(_secrets)] = Field(
+        default=(), repr=False
+    )
+    webhook_retry_seconds: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=604_800)], ...], NoDecode, BeforeValidator(_steps)
+    ] = Field(default=WEBHOOK_RETRY_SECONDS, min_length=1, max_length=100)
     shutdown_grace_seconds: float = Field(default=20, ge=0, le=86_400)
     heartbeat_file: Path | None = None
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="after")
+    def _webhooks_lead_somewhere(self) -> Self:
+        if self.webhook_secret and not self.http_allowed_hosts:
+            raise ValueError(
+                "WEBHOOK_SECRET: webhooks need HTTP_ALLOWED_HOSTS, which says whom they may reach; "
+                "for example HTTP_ALLOWED_HOSTS=* for every public host"
+            )
+        return self
 
     @property
     def prefetch(self) -> int:
@@ -109,16 +155,48 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read and check the environment.
+    """Read and check the environment, and the files in ``SECRETS_DIR`` for what it leaves out.
 
     Raises:
-        SettingsError: names the variable, what it holds (never of a URL: it has a password) and
-            an example of what would be right.
+        SettingsError: names the variable, what it holds (never of a secret) and an example of what
+            would be right.
     """
     try:
-        return Settings()
+        return _read()
     except ValidationError as invalid:
         raise SettingsError(_one_line(invalid)) from None
+
+
+def load_http_secrets() -> dict[str, str]:
+    """Read what headers of calls may refer to: ``HTTP_SECRET_<NAME>``, by its upper-case name.
+
+    Raises:
+        SettingsError: names the one that cannot be a header.
+    """
+    folder = Path(os.environ.get("SECRETS_DIR") or SECRETS_DIR)
+    found: dict[str, str] = {}
+    try:
+        for file in sorted(folder.glob("*")) if folder.is_dir() else ():
+            if file.name.upper().startswith(HTTP_SECRET):
+                found[file.name.upper()] = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"SECRETS_DIR: {file.name}: {error}") from None
+    found |= {name: value for name, value in os.environ.items() if name.startswith(HTTP_SECRET)}
+    for name, value in found.items():
+        if not (value.isascii() and value.isprintable()):
+            raise SettingsError(f"{name}: must be one line of printable ASCII, to be a header")
+    return {name.removeprefix(HTTP_SECRET): value for name, value in found.items() if value}
+
+
+def _read() -> Settings:
+    folder = Path(os.environ.get("SECRETS_DIR") or SECRETS_DIR)
+    where: dict[str, Any] = {"_secrets_dir": folder} if folder.is_dir() else {}
+    try:
+        # A folder in place of a file, which Docker makes for a missing one, is only warned of.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            return Settings(**where)
+    except (Unreadable, OSError) as error:
+        raise SettingsError(f"SECRETS_DIR: {error.__cause__ or error}") from None
 
 
 def _one_line(invalid: ValidationError) -> str:
@@ -127,6 +205,6 @@ def _one_line(invalid: ValidationError) -> str:
     if not error["loc"]:
         return reason
     name = str(error["loc"][0]).upper()
-    got = "" if name.endswith("_URL") else f" (got {error['input']!r})"
+    got = "" if name in _SECRET else f" (got {error['input']!r})"
     example = f"; for example {name}={_EXAMPLES[name]}" if name in _EXAMPLES else ""
     return f"{name}: {reason}{got}{example}"

@@ -74,6 +74,8 @@ class Decision:
     more_errors: int = 0
     more_crashes: int = 0
     delay_seconds: float | None = None
+    #: The task has a callback_url: its end is written together with a webhook.
+    wants_webhook: bool = False
 
 
 def decide(outcome: Outcome, counts: Counts, policy: RetryPolicy, spread: float) -> Decision:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.backoff import database_backoff
 from src.consumers import Delivery
 from src.contract import Status
-from src.decision import RetryPolicy, decide, random_spread
+from src.decision import Decision, RetryPolicy, decide, random_spread
 from src.execution import Finished
 from src.logs import together
 from src.outcome import Failure
@@ -102,15 +102,7 @@ class Finisher:
                 return
 
     def _commit(self, batch: Sequence[Finished], store: TaskStore) -> None:
-        decisions = {
-            done.attempt.fence: decide(
-                done.outcome,
-                done.attempt.counts,
-                self._policies[done.attempt.type],
-                random_spread(),
-            )
-            for done in batch
-        }
+        decisions = {done.attempt.fence: self._decide(done) for done in batch}
         progress = {done.attempt.fence: done.progress for done in batch if done.progress}
         statuses = store.finish(decisions, progress)
         self._ack([done.delivery for done in batch if done.delivery])
@@ -120,6 +112,12 @@ class Finisher:
         for done in batch:
             self._waiting.pop(done.attempt.fence, None)
         self._committed([done.attempt.fence for done in batch])
+
+    def _decide(self, done: Finished) -> Decision:
+        attempt = done.attempt
+        policy = self._policies[attempt.type]
+        decision = decide(done.outcome, attempt.counts, policy, random_spread())
+        return replace(decision, wants_webhook=True) if attempt.wants_webhook else decision
 
     def _isolate(self, batch: Sequence[Finished], error: Exception) -> None:
         """Find the outcome that is refused, so that it holds up no other.

@@ -6,7 +6,8 @@ import os
 import sys
 import traceback
 
-from src.config import SettingsError, load_settings
+from src.config import Settings, SettingsError, load_http_secrets, load_settings
+from src.handlers.declare import Handler
 from src.handlers.load import HandlersUnusable, load_handlers
 from src.handlers.simulate import make_simulate
 from src.logs import set_up_logging
@@ -28,9 +29,8 @@ def main() -> int:
     try:
         settings = load_settings()
         set_up_logging(settings.log_format, settings.log_level)
-        simulate = make_simulate(settings.work_seconds, settings.work_log)
         # Until they are there a signal simply ends the process: an import may hang.
-        handlers = load_handlers(settings.handler_modules, {simulate.name: simulate})
+        handlers = load_handlers(settings.handler_modules, _built_in(settings))
         stop.listen()
         url = settings.database_url
         engine = make_engine(url, connections=CONNECTIONS, statement_seconds=STATEMENT_SECONDS)
@@ -42,6 +42,22 @@ def main() -> int:
         return 0
     _spare_the_collector()
     return Worker(settings, handlers, engine, stop).run()
+
+
+def _built_in(settings: Settings) -> dict[str, Handler]:
+    """Make the handlers that need no module; the one that calls hosts only if any is named."""
+    handlers = [make_simulate(settings.work_seconds, settings.work_log)]
+    if settings.http_allowed_hosts:
+        # Only here: an HTTP client is memory and time at the start, for those who use it.
+        from src.handlers.http import make_http
+        from src.handlers.webhook import make_webhook
+
+        allowed = settings.http_allowed_hosts
+        handlers.append(make_http(allowed, load_http_secrets()))
+        if settings.webhook_secret:
+            steps = settings.webhook_retry_seconds
+            handlers.append(make_webhook(allowed, settings.webhook_secret, steps))
+    return {handler.name: handler for handler in handlers}
 
 
 def _spare_the_collector() -> None:

@@ -2,12 +2,13 @@
 
 import threading
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from conftest import POLICY, Bench, workers
-from sqlalchemy import delete, event, select
+from sqlalchemy import Connection, delete, event, select
 
 from src.contract import Status
 from src.decision import Counts, Decision, decide, release
@@ -16,7 +17,7 @@ from src.store.attempts import Fence
 from src.store.leases import Load
 from src.store.settle import LOCK_FOR_SETTLING
 from src.store.tables import ATTEMPTS, OUTBOX, TASK_TYPES, TASKS
-from src.store.tasks import LeaseLost, TaskStore, _hold_lease
+from src.store.tasks import _LOCK_FOR_CLAIM, LeaseLost, TaskStore, _hold_lease
 
 COMPLETE = decide(Success({"n": 1}), Counts(0, 0), POLICY, 0)
 RETRY = decide(Failure("boo", "trace"), Counts(0, 0), POLICY, 0)
@@ -542,8 +543,8 @@ def test_claims_and_outcomes_go_by_the_primary_key(bench: Bench) -> None:
     bench.tasks.finish(dict.fromkeys([Fence(i, 1) for i in ids], COMPLETE))
     event.remove(bench.engine, "before_cursor_execute", explain)
 
-    assert len(plans) == 3
-    assert {(plan["key"], plan["type"]) for plan in plans} == {("PRIMARY", "range")}
+    by_table = [(plan["table"], plan["key"], plan["type"]) for plan in plans]
+    assert by_table == [("workers", "PRIMARY", "const")] + [("tasks", "PRIMARY", "range")] * 3
 
 
 @pytest.mark.real_server
@@ -557,8 +558,20 @@ def test_a_poll_passes_over_locked_rows_and_waits_for_no_promise(bench: Bench) -
         assert poll(bench) == [free]
 
 
+def hold_for_poll(connection: Connection, bench: Bench, _task_id: str) -> None:
+    _hold_lease(connection, bench.worker_id)
+
+
+def hold_for_claim(connection: Connection, bench: Bench, task_id: str) -> None:
+    named = {"worker": bench.worker_id, "task_ids": [task_id]}
+    connection.execute(_LOCK_FOR_CLAIM, named).all()
+
+
 @pytest.mark.real_server
-def test_a_burial_waits_for_a_claim_that_is_under_way(bench: Bench) -> None:
+@pytest.mark.parametrize("hold", [hold_for_poll, hold_for_claim])
+def test_a_burial_waits_for_a_claim_that_is_under_way(
+    bench: Bench, hold: Callable[[Connection, Bench, str], None]
+) -> None:
     task_id = bench.add()
     claimed, committed = threading.Event(), threading.Event()
     buried: list[int] = []
@@ -570,7 +583,7 @@ def test_a_burial_waits_for_a_claim_that_is_under_way(bench: Bench) -> None:
     thread = threading.Thread(target=bury)
     thread.start()
     with bench.engine.begin() as connection:
-        _hold_lease(connection, bench.worker_id)
+        hold(connection, bench, task_id)
         connection.execute(
             TASKS.update()
             .where(TASKS.c.id == task_id)

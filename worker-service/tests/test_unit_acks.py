@@ -145,10 +145,9 @@ def test_an_ack_waits_a_moment_only_and_not_on_another_channel() -> None:
     first_is_due()
     assert first.acked == [(2, False), (3, False)]
 
+    deliver(consumer, range(4, 6))
+    consumer.ack([Delivery("d", 5, 1, 4)])
+    [_, second_is_due] = connection.later
     consumer._begin(connection, second)
-    deliver(consumer, range(1, 4))
-    consumer.ack([Delivery("f", 3, 2, 4)])
-    first_is_due()
+    second_is_due()
     assert second.acked == []
-    connection.later[-1]()
-    assert second.acked == [(3, False)]

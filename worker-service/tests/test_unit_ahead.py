@@ -241,6 +241,19 @@ def test_what_waits_while_it_is_cancelled_does_not_begin(slots: Slots) -> None:
     assert slots.begun.empty()
 
 
+def test_what_begins_at_the_moment_of_its_release_is_not_given_back() -> None:
+    finished: queue.Queue[Finished] = queue.Queue()
+    executor = make_executor(Handler("work", lambda *_: None), finished=finished.put)
+    executor.start(Claimed(attempt("t")))
+    [execution] = executor._waiting.values()
+
+    # As by the thread of a slot, which has taken it and not yet told the executor.
+    assert execution.begin()
+    executor.release_waiting("the worker stopped")
+
+    assert finished.empty()
+
+
 def test_at_a_stop_what_waits_is_given_back_and_what_runs_goes_on(slots: Slots) -> None:
     slots.occupy(2)
     slots.start(*"ab")

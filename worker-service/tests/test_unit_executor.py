@@ -215,6 +215,18 @@ def test_a_thread_that_comes_back_late_is_not_lost(stubborn: Stubborn) -> None:
     assert not slots.worn_out.wait(2)
 
 
+def test_a_thread_that_comes_back_late_has_no_slot_any_more(stubborn: Stubborn) -> None:
+    before = set(threading.enumerate())
+    slots = Slots(stubborn, concurrency=1, patience_seconds=0.1)
+    [late] = [t for t in set(threading.enumerate()) - before if t.name == "handler"]
+    lose(slots, stubborn, "a")
+
+    stubborn.release.set()
+
+    late.join(10)
+    assert not late.is_alive()
+
+
 def test_what_is_told_before_it_began_does_not_begin() -> None:
     ran: list[Any] = []
     executor = make_executor(

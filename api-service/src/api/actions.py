@@ -5,10 +5,10 @@ from starlette.concurrency import run_in_threadpool
 
 from src.api.answers import task_answer, written
 from src.api.deps import JsonBody, RuntimeDep, TaskId
-from src.api.openapi import AGAIN_HEADERS, FINAL_HEADERS, TASK_HEADERS, problems
+from src.api.openapi import AGAIN_HEADERS, FINAL_HEADERS, SENT_HEADERS, TASK_HEADERS, problems
 from src.api.problems import REFUSALS
 from src.api.queries import BulkAction, BulkResult, decode_cursor, encode_cursor
-from src.api.schemas import TASK_ID
+from src.api.schemas import TASK_ID, WebhookSent
 from src.api.views import TaskView
 from src.contract import FINAL
 from src.services.bulk import Tally
@@ -65,6 +65,28 @@ async def retry_task(task_id: TaskId, runtime: RuntimeDep) -> Response:
     on."""
     task = TaskView.of(await run_in_threadpool(runtime.tasks.act, Action.RETRY, task_id))
     return task_answer(task, 202, {"Location": f"/api/tasks/{task_id}"})
+
+
+@router.post(
+    "/{task_id}/webhook",
+    status_code=202,
+    operation_id="sendWebhook",
+    summary="Send a task's webhook again",
+    response_model=WebhookSent,
+    response_description="It will be sent",
+    responses={
+        202: SENT_HEADERS,
+        **problems(
+            *(404, 409, 500, 503),
+            path=f"/api/tasks/{TASK_ID}/webhook",
+            details={409: "It was submitted without a callback_url; nobody is to be told."},
+        ),
+    },
+)
+async def send_webhook(task_id: TaskId, runtime: RuntimeDep) -> Response:
+    """Tell the `callback_url` of a final task once more, under the same `webhook-id`."""
+    sent = await run_in_threadpool(runtime.tasks.send_webhook, task_id)
+    return written(WebhookSent(task_id=sent), 202, {"Location": f"/api/tasks/{sent}"})
 
 
 @router.delete(

@@ -7,10 +7,13 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from src.api.access import NO_KEY, SCHEMES, secure
 from src.api.schemas import TASK_ID, ProblemView
 
 _DETAILS = {
     400: "title: must not be blank",
+    401: NO_KEY,
+    403: "The key 'reports' has the scope read; this needs admin.",
     404: "No task has this id; it was deleted or never stored.",
     408: "The body did not arrive within 10 s.",
     409: "There is nothing to cancel: the task is COMPLETED already. Leave it, or delete it.",
@@ -87,6 +90,7 @@ FINISHED_HEADERS: dict[str, Any] = {
 AGAIN_HEADERS: dict[str, Any] = {
     "headers": {"ETag": _TAG, "Location": _LOCATION, "Retry-After": _ASK_AGAIN}
 }
+SENT_HEADERS: dict[str, Any] = {"headers": {"Location": _LOCATION}}
 FINAL_HEADERS: dict[str, Any] = {"headers": {"ETag": _TAG}}
 
 
@@ -124,6 +128,8 @@ def _response(status: int, path: str, detail: str) -> dict[str, Any]:
             }
         },
     }
+    if status in (401, 403):
+        description["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
     if status == 503:
         description["headers"] = {
             "Retry-After": {
@@ -145,12 +151,16 @@ def _models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
         yield from _models(model)
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """Build the description once, without the 422 that FastAPI adds and this API never sends."""
+def describe(app: FastAPI, *, is_open: bool) -> dict[str, Any]:
+    """Build the description once, without the 422 that FastAPI adds and this API never sends.
+
+    ``is_open``: no keys are asked for.
+    """
     if app.openapi_schema is None:
         schema = FastAPI.openapi(app)
-        for path in schema["paths"].values():
-            for operation in path.values():
+        for template, path in schema["paths"].items():
+            for method, operation in path.items():
+                _describe_access(operation, method, template, is_open=is_open)
                 for response in operation["responses"].values():
                     # A word of OpenAPI 3.2, in a description that says it is 3.1.
                     response.get("content", {}).get("text/event-stream", {}).pop("itemSchema", None)
@@ -166,5 +176,15 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 # As they are written: pydantic sorts their fields, FastAPI drops their nulls.
                 components[model.__name__] |= {"examples": extra["examples"]}
         schema["components"]["schemas"] = dict(sorted(components.items()))
+        schema["components"]["securitySchemes"] = SCHEMES
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _describe_access(operation: dict[str, Any], method: str, path: str, *, is_open: bool) -> None:
+    secure(operation, method, path, is_open=is_open)
+    if "security" in operation:
+        example = path.replace("{task_id}", TASK_ID)
+        for status, response in problems(401, 403, path=example).items():
+            operation["responses"][str(status)] = response
+        operation["responses"] = dict(sorted(operation["responses"].items()))

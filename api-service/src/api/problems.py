@@ -18,6 +18,7 @@ from src.api.values import TIME_HINT
 from src.db.database import DatabaseUnavailable, SchemaMismatch
 from src.services.errors import (
     KeyReused,
+    NothingToTell,
     SubmissionInvalid,
     TaskNotFound,
     TooManySubmissions,
@@ -118,6 +119,10 @@ def handle_problems(app: FastAPI) -> None:
     async def transition_refused(request: Request, error: TransitionRefused) -> Response:
         detail = REFUSALS[Action(error.action)].format(status=error.status)
         return answer(request, Problem(409, detail))
+
+    @app.exception_handler(NothingToTell)
+    async def nothing_to_tell(request: Request, error: NothingToTell) -> Response:
+        return answer(request, Problem(409, str(error)))
 
     @app.exception_handler(KeyReused)
     async def key_reused(request: Request, _error: KeyReused) -> Response:

@@ -28,6 +28,7 @@ from src.api.values import (
 )
 from src.contract import DEFAULT_TYPE
 from src.services.new_tasks import Repeatable, Submission
+from src.webhooks import WEBHOOK_TYPE
 
 TASK_ID = "01931f6e-8a37-7c31-b1f5-3f0c2a9d7e10"
 SUBMISSION: dict[str, JsonValue] = {
@@ -39,6 +40,8 @@ SUBMISSION: dict[str, JsonValue] = {
 #: How far ahead a task may be scheduled.
 MAX_AHEAD = timedelta(days=366)
 MAX_BATCH = 1_000
+#: What a worker judges further: its host and addresses.
+CALLBACK_URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f@\\/?#]+([/?#][^\x00-\x20\x7f]*)?$"
 
 #: What ``storable_text`` and ``not_blank`` ask for, as far as a pattern can say it.
 SAYS_SOMETHING = Field(json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s\x1c-\x1f\x85][^\x00]*$"})
@@ -75,6 +78,12 @@ def _not_too_far(value: datetime) -> datetime:
     return value
 
 
+def _no_webhook(value: str) -> str:
+    if value == WEBHOOK_TYPE:
+        raise ValueError("is made by the queue itself; give a callback_url to be told of a task")
+    return value
+
+
 class SubmitTask(BaseModel):
     """A task to run."""
 
@@ -93,7 +102,7 @@ class SubmitTask(BaseModel):
         ),
     )
 
-    type: TypeName | None = Field(
+    type: Annotated[TypeName, AfterValidator(_no_webhook)] | None = Field(
         default=None,
         description=(
             "Which handler runs it; `simulate` if absent. Another one must have been told of by a "
@@ -124,13 +133,29 @@ class SubmitTask(BaseModel):
         default=None, description="How long one attempt may take; else as its type says."
     )
 
+    callback_url: (
+        Annotated[
+            str,
+            StringConstraints(max_length=2048, pattern=CALLBACK_URL),
+            AfterValidator(storable_text),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description=(
+            "Gets a signed POST once the task is final (a webhook): http:// or https://, without "
+            "user and password. Only where the service has a WEBHOOK_SECRET."
+        ),
+    )
+
     @model_validator(mode="after")
     def _one_time(self) -> Self:
         if self.run_at is not None and self.delay_seconds is not None:
             raise ValueError("give run_at or delay_seconds, not both")
         return self
 
-    def wish(self) -> Submission:
+    def wish(self, submitted_by: str | None) -> Submission:
+        """Return what is asked for; ``submitted_by``: the name of the key, where there are keys."""
         return Submission(
             title=self.title,
             description=self.description,
@@ -145,6 +170,8 @@ class SubmitTask(BaseModel):
             ),
             max_attempts=self.max_attempts,
             timeout_seconds=self.timeout_seconds,
+            submitted_by=submitted_by,
+            callback_url=self.callback_url,
         )
 
     def repeatable(self, key: str) -> Repeatable:
@@ -205,6 +232,17 @@ class BatchSubmitted(BaseModel):
 
     task_ids: list[str] = Field(description="In the order of the request")
     message: str
+
+
+class WebhookSent(BaseModel):
+    """Another webhook is stored and will be sent."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"task_id": TASK_ID, "message": "Webhook will be sent"}]}
+    )
+
+    task_id: str = Field(description="Of the task that sends it; its type is `webhook`")
+    message: str = "Webhook will be sent"
 
 
 class ProblemView(BaseModel):

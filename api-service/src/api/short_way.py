@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from src.api.access import submitted_by
 from src.api.answers import ASK_AGAIN_SECONDS
 from src.api.schemas import SubmitTask, TaskSubmitted
 from src.services.runtime import Runtime
@@ -35,7 +36,7 @@ class ShortWay:
         if task is None:
             await self._framework(scope, receive, send)
             return
-        stored = await self._runtime().tasks.submit(task.wish())
+        stored = await self._runtime().tasks.submit(task.wish(submitted_by(scope)))
         body = TaskSubmitted(task_id=stored.task_id).model_dump_json().encode()
         headers = [
             (b"location", f"{PATH}/{stored.task_id}".encode()),

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from src.api.access import submitted_by
 from src.api.answers import ASK_AGAIN_SECONDS, task_answer, written
 from src.api.deps import IdempotencyKey, JsonBody, RuntimeDep, TaskId
 from src.api.openapi import (
@@ -48,7 +49,8 @@ async def submit_task(
     task: SubmitTask, key: IdempotencyKey, wait: WaitDep, request: Request, runtime: RuntimeDep
 ) -> Response:
     """Store a task. Once you have the 202 it will be run, whatever dies."""
-    stored = await runtime.tasks.submit(task.wish(), task.repeatable(key) if key else None)
+    wish = task.wish(submitted_by(request.scope))
+    stored = await runtime.tasks.submit(wish, task.repeatable(key) if key else None)
     task_id = stored.task_id
     headers = {"Location": f"/api/tasks/{task_id}"}
     if stored.replayed:
@@ -78,9 +80,8 @@ async def submit_tasks(batch: SubmitBatch, request: Request, runtime: RuntimeDep
     if "idempotency-key" in request.headers:
         message = "is for single submissions; send them one by one, or the batch without it"
         raise refused([{"field": "Idempotency-Key", "message": message}])
-    task_ids = await run_in_threadpool(
-        runtime.tasks.submit_all, [task.wish() for task in batch.tasks]
-    )
+    wishes = [task.wish(submitted_by(request.scope)) for task in batch.tasks]
+    task_ids = await run_in_threadpool(runtime.tasks.submit_all, wishes)
     plural = "" if len(task_ids) == 1 else "s"
     message = f"{len(task_ids)} task{plural} submitted successfully"
     return written(BatchSubmitted(task_ids=task_ids, message=message), 202)

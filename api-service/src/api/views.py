@@ -37,6 +37,8 @@ _SHORT: dict[str, JsonValue] = {
     "progress": 100,
     "progress_note": None,
     "error": None,
+    "submitted_by": None,
+    "callback_url": None,
 }
 TASK_EXAMPLE: dict[str, JsonValue] = {
     **_SHORT,
@@ -86,6 +88,8 @@ class _Course(BaseModel):
     error: str | None = Field(
         description="Why the last attempt that ended did not succeed; null after a success"
     )
+    submitted_by: str | None = Field(description="The name of the API key; null: it took none")
+    callback_url: str | None = Field(description="Who is told when it is final")
 
 
 class _Head(BaseModel):
@@ -248,6 +252,8 @@ def _short(row: Mapping[Any, Any]) -> dict[str, Any]:
         "progress": row["progress"],
         "progress_note": row["progress_note"],
         "error": row["error"],
+        "submitted_by": row["submitted_by"],
+        "callback_url": row["callback_url"],
     }
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Enum, Float, Index, Integer, String, Text
+from sqlalchemy import JSON, DateTime, Enum, Float, Index, Integer, String, Text, text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -17,6 +17,8 @@ _STAMP = DateTime().with_variant(mysql.TIMESTAMP(fsp=3), "mysql")
 _SMALL = Integer().with_variant(mysql.TINYINT(), "mysql")
 _REAL = Float().with_variant(mysql.DOUBLE(asdecimal=False), "mysql")
 _JSON = JSON(none_as_null=True)
+#: For the tables made on SQLite; to the last digit as SQLAlchemy writes times.
+_NOW = text("(strftime('%Y-%m-%d %H:%M:%f000', 'now'))")
 
 
 class Base(DeclarativeBase):
@@ -30,16 +32,17 @@ class Task(Base):
     title: Mapped[str] = mapped_column(String(255))
     description: Mapped[str] = mapped_column(Text)
     status: Mapped[str] = mapped_column(
-        Enum(*[status.value for status in Status], name="task_status")
+        Enum(*[status.value for status in Status], name="task_status"),
+        server_default=Status.PENDING,
     )
     #: SQLAlchemy keeps the name ``metadata`` of a mapped class for itself.
     details: Mapped[dict[str, Any] | None] = mapped_column("metadata", _JSON)
-    created_at: Mapped[datetime] = mapped_column(_STAMP)
-    updated_at: Mapped[datetime] = mapped_column(_STAMP)
+    created_at: Mapped[datetime] = mapped_column(_STAMP, server_default=_NOW)
+    updated_at: Mapped[datetime] = mapped_column(_STAMP, server_default=_NOW)
     completed_at: Mapped[datetime | None] = mapped_column(_STAMP)
     type: Mapped[str] = mapped_column(_NAME, server_default=DEFAULT_TYPE)
     priority: Mapped[int] = mapped_column(_SMALL, server_default=str(DEFAULT_PRIORITY))
-    run_at: Mapped[datetime] = mapped_column(_INSTANT)
+    run_at: Mapped[datetime] = mapped_column(_INSTANT, server_default=_NOW)
     max_attempts: Mapped[int | None]
     timeout_seconds: Mapped[int | None]
     attempt: Mapped[int] = mapped_column(server_default="0")
@@ -56,11 +59,12 @@ class Task(Base):
     request_hash: Mapped[str | None] = mapped_column(_NAME)
     callback_url: Mapped[str | None] = mapped_column(Text)
     traceparent: Mapped[str | None] = mapped_column(_NAME)
+    submitted_by: Mapped[str | None] = mapped_column(_NAME)
 
     __table_args__ = (
         Index("tasks_due", "status", "priority", "run_at"),
-        Index("tasks_changed", "status", "updated_at"),
-        Index("tasks_listed", "status", "priority", "id"),
+        Index("tasks_changed", "status", "updated_at", "type"),
+        Index("tasks_listed", "status", "priority", "id", "type"),
         Index("tasks_typed", "type", "status", "priority", "id"),
     )
 

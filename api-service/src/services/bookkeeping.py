@@ -2,14 +2,13 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 
 from src.db.database import Database
-from src.services.outbox import HANDED_OVERDUE, delete_promises
-from src.services.publisher import Message
+from src.services.outbox import HANDED_OVERDUE, delete_handed
 
 #: Seconds between two deletions of what was sent. Nobody waits for one, so the messages of a
 #: moment share it; much less than a handed message may be overdue, lest it be sent again.
@@ -25,20 +24,20 @@ FULL_SECONDS, FULL_REST = 2.0, 100
 
 
 class Sent:
-    """Messages that lie in the queue for sure, and whose outbox rows are still there."""
+    """Handed tasks whose messages lie in the queue for sure, and their outbox rows still there."""
 
     def __init__(self) -> None:
-        self._messages: list[Message] = []
+        self._task_ids: list[str] = []
         #: When to delete, in seconds of ``time.monotonic``.
         self.due_at = math.inf
 
-    def note(self, messages: Sequence[Message]) -> None:
-        if messages and not self._messages:
+    def note(self, task_ids: Collection[str]) -> None:
+        if task_ids and not self._task_ids:
             self.due_at = time.monotonic() + DELETE_SECONDS
-        self._messages += messages
+        self._task_ids += task_ids
 
     def delete_if_due(self, database: Database) -> None:
-        if len(self._messages) >= DELETE_BATCH or time.monotonic() >= self.due_at:
+        if len(self._task_ids) >= DELETE_BATCH or time.monotonic() >= self.due_at:
             self.delete(database)
 
     def delete(self, database: Database) -> None:
@@ -47,11 +46,11 @@ class Sent:
         Raises:
             DatabaseUnavailable: some rows are left.
         """
-        messages, self._messages = self._messages, []
+        task_ids, self._task_ids = self._task_ids, []
         self.due_at = math.inf
-        for start in range(0, len(messages), DELETE_BATCH):
-            some = messages[start : start + DELETE_BATCH]
-            database.write(partial(delete_promises, promises=some, handed=True))
+        for start in range(0, len(task_ids), DELETE_BATCH):
+            some = task_ids[start : start + DELETE_BATCH]
+            database.write(partial(delete_handed, task_ids=some))
 
 
 class Floor:

@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import partial
 
 import structlog
@@ -40,11 +39,10 @@ class Tally:
 
 @dataclass(frozen=True)
 class _Batch:
-    """The tasks of a batch that are there, those that the action changes, and when it did."""
+    """The tasks of a batch that are there, and those of them that the action changes."""
 
     rows: dict[str, RowMapping]
     chosen: dict[str, RowMapping]
-    done_at: datetime | None
 
 
 class BulkService:
@@ -116,8 +114,9 @@ class BulkService:
         for task_id in batch.rows.keys() - batch.chosen.keys():
             row = batch.rows[task_id]
             tally.skipped["told" if is_told(row) else row["status"]] += 1
-        if action is Action.RETRY and batch.done_at:
-            self._tasks.hand(batch.chosen.values(), batch.done_at)
+        if batch.chosen and not dry_run:
+            # Tasks that begin anew, or that tell of those which ended.
+            self._tasks.send_promised()
 
     def _apply(
         self, connection: Connection, action: Action, task_ids: Sequence[str], *, dry_run: bool
@@ -128,7 +127,6 @@ class BulkService:
             for task_id, row in rows.items()
             if row["status"] in OPEN_TO[action] and not (action is Action.CANCEL and is_told(row))
         }
-        if dry_run or not chosen:
-            return _Batch(rows, chosen, None)
-        promise = self._promise_delivery
-        return _Batch(rows, chosen, apply(connection, action, chosen, promise_delivery=promise))
+        if chosen and not dry_run:
+            apply(connection, action, chosen, promise_delivery=self._promise_delivery)
+        return _Batch(rows, chosen)

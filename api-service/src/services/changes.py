@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, select
 from src.contract import Status
 from src.db.dialect import now
 from src.models.tables import Task
-from src.services.listing import SUMMARY, Filter, list_tasks
+from src.services.listing import NO_WEBHOOK, SUMMARY, Filter, list_tasks
 
 #: Changes are looked for so far back each time, since commits arrive out of the order of their
 #: times: a transaction takes less than this.
@@ -134,6 +134,6 @@ def read_start(connection: Connection, since: datetime | None) -> Start:
 
 def _changed_since(connection: Connection, since: datetime, limit: int) -> list[Version]:
     query = _VERSION.with_hint(Task, "FORCE INDEX (tasks_changed)", "mysql").where(
-        Task.status.in_(list(Status)), Task.updated_at >= since
+        Task.status.in_(list(Status)), Task.updated_at >= since, NO_WEBHOOK
     )
     return [Version(*row) for row in connection.execute(query.limit(limit))]

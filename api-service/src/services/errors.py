@@ -31,6 +31,10 @@ class TransitionRefused(ServiceError):
         self.status = status
 
 
+class NothingToTell(ServiceError):
+    """There is no webhook to send for a task; says why."""
+
+
 class TooManySubmissions(ServiceError):
     """So many wait to be stored that one more would only wait."""
 

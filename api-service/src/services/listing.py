@@ -18,6 +18,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from src.contract import PRIORITIES, Status
 from src.models.tables import Task
+from src.webhooks import WEBHOOK_TYPE
 
 #: Rows among which a page looks for words: so many, in such pieces, and for so long at most.
 SEARCHED_ROWS, SEARCHED_AT_ONCE, SEARCH_SECONDS = 50_000, 10_000, 0.7
@@ -28,6 +29,8 @@ MAX_CLASS = 100
 #: How far the clocks of the API, which makes ids, and of the database may be apart.
 CLOCK_SKEW = timedelta(minutes=1)
 
+#: Webhooks are tasks, and nobody's who did not ask for them.
+NO_WEBHOOK = Task.type != WEBHOOK_TYPE
 #: The columns of a task but for the long ones.
 SUMMARY = [
     column
@@ -41,6 +44,7 @@ class Filter:
     """Which tasks; empty fields leave out nothing. Times are UTC, without zone."""
 
     statuses: Sequence[Status] = ()
+    #: Without any: all but webhooks.
     types: Sequence[str] = ()
     #: As stored: 0 high, 1 normal, 2 low.
     priorities: Sequence[int] = ()
@@ -156,6 +160,8 @@ def _texts(wanted: Filter) -> Iterator[ColumnElement[bool]]:
 def _walk(wanted: Filter, before: str | None, limit: int) -> Select[Any]:
     """Select the newest ``limit`` ids, with all of the filter but the texts applied."""
     within = [*_id_bounds(wanted, before), *_created_bounds(wanted)]
+    if not wanted.types:
+        within.append(NO_WEBHOOK)
     walks = [
         select(Task.id).where(*of_one_kind, *within).order_by(Task.id.desc()).limit(limit)
         for of_one_kind in _kinds(wanted)

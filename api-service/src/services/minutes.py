@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.contract import PRIORITIES, Status
 from src.db.database import Database, DatabaseUnavailable
 from src.models.tables import Task, TaskMinute
-from src.services.listing import CLOCK_SKEW, first_id
+from src.services.listing import CLOCK_SKEW, NO_WEBHOOK, first_id
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +84,7 @@ def _ended(connection: Connection, status: Status, minute: datetime) -> int:
             Task.status == status,
             Task.updated_at >= minute,
             Task.updated_at < minute + MINUTE,
+            NO_WEBHOOK,
         )
     )
     return connection.scalar(query) or 0
@@ -100,6 +101,7 @@ def _submitted(connection: Connection, minute: datetime) -> int:
             Task.priority.in_(sorted(PRIORITIES.values())),
             Task.id >= first_id(minute),
             Task.id < first_id(minute + MINUTE),
+            NO_WEBHOOK,
         )
     )
     return connection.scalar(query) or 0

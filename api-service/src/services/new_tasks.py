@@ -1,7 +1,7 @@
 """Stores tasks together with the promises to deliver them: the step that makes 202 a promise."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from src.contract import DEFAULT_TYPE, Status
+from src.contract import DEFAULT_TYPE
 from src.db.database import Database, DatabaseUnavailable
 from src.db.dialect import is_duplicate, now
-from src.models.tables import Outbox, Task
+from src.models.tables import Task
 from src.services.errors import KeyReused
+from src.services.outbox import promise_new
 from src.services.publisher import Message
 
 #: Goes of a batch in which somebody else stores a key at the same moment.
@@ -39,6 +40,14 @@ class Submission:
     delay: timedelta | None = None
     max_attempts: int | None = None
     timeout_seconds: int | None = None
+    #: The name of the API key, where keys are asked for.
+    submitted_by: str | None = None
+    #: Who is told when it is final.
+    callback_url: str | None = None
+
+    @property
+    def is_for_later(self) -> bool:
+        return self.run_at is not None or self.delay is not None
 
 
 @dataclass(frozen=True)
@@ -169,10 +178,10 @@ def find_keys(connection: Connection, keys: Sequence[str]) -> dict[str, Known]:
     }
 
 
-def messages_of(tasks: Sequence[NewTask], due: Mapping[str, datetime]) -> list[Message]:
+def messages_of(tasks: Sequence[NewTask], due: Collection[str]) -> list[Message]:
     """Return the messages of those tasks that are due, as ``insert_tasks`` tells."""
     return [
-        Message(task.task_id, due[task.task_id], task.priority, task.wish.type)
+        Message(task.task_id, task.priority, task.wish.type)
         for task in tasks
         if task.task_id in due
     ]
@@ -183,32 +192,27 @@ def _is_stored(connection: Connection, task_id: str) -> bool:
 
 
 #: Made once: to put a statement together takes as long as to run it.
-_INSERT_TASKS, _INSERT_PROMISES = insert(Task), insert(Outbox)
+_INSERT_TASKS = insert(Task)
 
 
 def insert_tasks(
     connection: Connection, tasks: Sequence[NewTask], *, promise_delivery: bool
-) -> dict[str, datetime]:
+) -> set[str]:
     """Store tasks, and with a broker the outbox rows, in the caller's one transaction.
 
     Returns:
-        Of those that are due at once: id and since when, by the database's clock. Their outbox
-        rows say that a relay is given them; those of the others wait for a relay's sweep.
+        The ids of those that are due at once. Their outbox rows say that a relay is given them;
+        those of the others wait for a relay's sweep.
     """
-    instant = now(connection)
+    # What is due at once has its times from the columns' defaults: to ask for them costs as much
+    # as to write the rows.
+    instant = now(connection) if any(task.wish.is_for_later for task in tasks) else None
     # Sorted, so that two batches wait for each other in one order only.
-    ordered = sorted(tasks, key=lambda task: task.task_id)
-    due = {task.task_id: _due_at(task.wish, instant) for task in ordered}
-    connection.execute(_INSERT_TASKS, [_row(task, instant, due[task.task_id]) for task in ordered])
+    rows = [_row(task, instant) for task in sorted(tasks, key=lambda task: task.task_id)]
+    connection.execute(_INSERT_TASKS, _without_unset(rows))
     if promise_delivery:
-        connection.execute(
-            _INSERT_PROMISES,
-            [
-                {"task_id": task_id, "due_at": due_at, "handed": due_at <= instant}
-                for task_id, due_at in due.items()
-            ],
-        )
-    return {task_id: due_at for task_id, due_at in due.items() if due_at <= instant}
+        promise_new(connection, [row["id"] for row in rows])
+    return {row["id"] for row in rows if row["run_at"] == instant}
 
 
 def _due_at(wish: Submission, instant: datetime) -> datetime:
@@ -218,13 +222,13 @@ def _due_at(wish: Submission, instant: datetime) -> datetime:
     return max(wish.run_at or instant, instant)
 
 
-def _row(task: NewTask, instant: datetime, due_at: datetime) -> dict[str, Any]:
+def _row(task: NewTask, instant: datetime | None) -> dict[str, Any]:
+    """Return the values of the columns; None leaves one to its default."""
     wish = task.wish
     return {
         "id": task.task_id,
         "title": wish.title,
         "description": wish.description,
-        "status": Status.PENDING,
         "metadata": wish.details,
         "type": wish.type,
         "priority": task.priority,
@@ -232,7 +236,15 @@ def _row(task: NewTask, instant: datetime, due_at: datetime) -> dict[str, Any]:
         "timeout_seconds": wish.timeout_seconds,
         "created_at": instant,
         "updated_at": instant,
-        "run_at": due_at,
+        "run_at": instant and _due_at(wish, instant),
         "idempotency_key": task.repeatable and task.repeatable.key,
         "request_hash": task.repeatable and task.repeatable.request_hash,
+        "submitted_by": wish.submitted_by,
+        "callback_url": wish.callback_url,
     }
+
+
+def _without_unset(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out the columns that none of the rows sets: each value of a statement costs."""
+    names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+    return [{name: row[name] for name in names} for row in rows]

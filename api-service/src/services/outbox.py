@@ -1,11 +1,11 @@
-"""The statements of the relay: which messages are still to be sent, and which no longer."""
+"""The statements of the outbox: which messages are still to be sent, and which no longer."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, or_, select, text
+from sqlalchemy import Connection, bindparam, insert, or_, select, text
 from sqlalchemy.dialects import mysql
 
 from src.contract import Status
@@ -15,6 +15,27 @@ from src.services.publisher import Message
 
 #: After so long without its row being deleted, the relay that was handed a message has died.
 HANDED_OVERDUE = timedelta(seconds=5)
+
+# Made once: to put a statement together takes as long as to run it.
+#: Due when the task is, to the digit; and handed if that is at once.
+_PROMISE_NEW = insert(Outbox).from_select(
+    ["task_id", "due_at", "handed"],
+    select(Task.id, Task.run_at, Task.run_at <= Task.created_at)
+    .with_hint(Task, "FORCE INDEX (PRIMARY)", "mysql")
+    .where(Task.id.in_(bindparam("ids", expanding=True))),
+)
+
+# A list in one parameter, read by the server. Said to be ASCII, or the server compares as utf8mb4
+# and cannot use the key of an ASCII column.
+_ID = "task_id VARCHAR(36) CHARACTER SET ascii COLLATE ascii_bin PATH"
+_IDS = f"JSON_TABLE(:ids, '$[*]' COLUMNS ({_ID} '$')) v"
+_DUE_AT = "due_at DATETIME(3) PATH"
+_PROMISES = f"JSON_TABLE(:promises, '$[*]' COLUMNS ({_ID} '$[0]', {_DUE_AT} '$[1]')) v"
+
+# Joins by primary key: ``DELETE … IN (…)`` scans a small table, and then two relays deadlock.
+_BY_KEY = "STRAIGHT_JOIN outbox o FORCE INDEX (PRIMARY) ON o.task_id = v.task_id"
+_DELETE_HANDED = text(f"DELETE o FROM {_IDS} {_BY_KEY} AND o.handed")
+_DELETE_READ = text(f"DELETE o FROM {_PROMISES} {_BY_KEY} AND o.due_at = v.due_at")
 
 
 @dataclass(frozen=True)
@@ -27,12 +48,23 @@ class Promise:
 
 @dataclass(frozen=True)
 class Due:
-    """What was locked: messages to send, and promises that need none any more."""
+    """What was locked."""
 
-    messages: list[Message]
-    settled: list[Promise]
+    promises: Sequence[Promise]
+    #: Those of them whose tasks still wait for a message.
+    messages: Sequence[Message]
     #: When, by the database's clock.
     read_at: datetime
+
+    def kept(self, sent: Collection[str]) -> list[Promise]:
+        """Return the promises that need no message any more once these are sent."""
+        open_ones = {message.task_id for message in self.messages}.difference(sent)
+        return [promise for promise in self.promises if promise.task_id not in open_ones]
+
+
+def promise_new(connection: Connection, task_ids: Sequence[str]) -> None:
+    """Promise the deliveries of tasks that this transaction has stored."""
+    connection.execute(_PROMISE_NEW, {"ids": sorted(task_ids)})
 
 
 def lock_due(connection: Connection, limit: int, floor: datetime | None = None) -> Due:
@@ -53,59 +85,39 @@ def lock_due(connection: Connection, limit: int, floor: datetime | None = None) 
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
-    if not due:
-        return Due([], [], instant)
-    pending = {
-        task.id: task
-        for task in connection.execute(
-            select(Task.id, Task.priority, Task.type, Task.traceparent).where(
-                Task.id.in_([row.task_id for row in due]), Task.status == Status.PENDING
-            )
-        )
-    }
-    messages = [
-        Message(task.id, row.due_at, task.priority, task.type, task.traceparent)
-        for row in due
-        if (task := pending.get(row.task_id))
-    ]
-    settled = [Promise(row.task_id, row.due_at) for row in due if row.task_id not in pending]
-    return Due(messages, settled, instant)
+    promises = [Promise(row.task_id, row.due_at) for row in due]
+    return Due(promises, _messages(connection, promises) if promises else [], instant)
 
 
-def delete_promises(
-    connection: Connection, promises: Sequence[Promise | Message], *, handed: bool = False
-) -> None:
-    """Delete the outbox rows as they were read; one that was promised anew meanwhile stays.
+def _messages(connection: Connection, promises: Sequence[Promise]) -> list[Message]:
+    """Return the messages of those that are PENDING, in the order of the promises."""
+    ids = [promise.task_id for promise in promises]
+    query = select(Task.id, Task.priority, Task.type, Task.traceparent).where(
+        Task.id.in_(ids), Task.status == Status.PENDING
+    )
+    found = {row.id: Message(*row) for row in connection.execute(query)}
+    return [found[task_id] for task_id in ids if task_id in found]
 
-    ``handed``: those only that still say so, for one who holds no lock on them. A worker that
-    gives a task back promises it for the same time as before, and hands it to nobody.
 
-    A join by primary key: ``DELETE … IN (…)`` scans a small table, and then two relays deadlock.
+def delete_promises(connection: Connection, promises: Sequence[Promise]) -> None:
+    """Delete the outbox rows as they were read; one that was promised anew meanwhile stays."""
+    if promises:
+        rows = sorted((promise.task_id, promise.due_at.isoformat(" ")) for promise in promises)
+        connection.execute(_DELETE_READ, {"promises": json.dumps(rows)})
+
+
+def delete_handed(connection: Connection, task_ids: Sequence[str]) -> None:
+    """Delete the outbox rows of what was handed to a relay, which has sent it.
+
+    A task is handed once, when it is new: a row that says so is that one promise, and one that
+    was made anew says that it was handed to nobody.
     """
-    if not promises:
-        return
-    ordered = sorted(promises, key=lambda promise: promise.task_id)
-    # Converted, or the server compares as utf8mb4 and cannot use the key of an ASCII column.
-    pairs = " UNION ALL ".join(
-        f"SELECT CONVERT(:id{n} USING ascii) COLLATE ascii_bin AS task_id,"
-        f" CAST(:due{n} AS DATETIME(3)) AS due_at"
-        for n in range(len(ordered))
-    )
-    parameters: dict[str, Any] = {}
-    for n, promise in enumerate(ordered):
-        parameters |= {f"id{n}": promise.task_id, f"due{n}": promise.due_at}
-    connection.execute(
-        text(
-            f"DELETE o FROM ({pairs}) v STRAIGHT_JOIN outbox o "
-            f"ON o.task_id = v.task_id AND o.due_at = v.due_at{' AND o.handed' if handed else ''}"
-        ),
-        parameters,
-    )
+    connection.execute(_DELETE_HANDED, {"ids": json.dumps(sorted(task_ids))})
 
 
-def upsert_promises(connection: Connection, due: Mapping[str, datetime]) -> None:
-    """Promise deliveries anew: ``due`` at these times, and handed to a relay."""
-    rows = [{"task_id": task_id, "due_at": due[task_id], "handed": True} for task_id in sorted(due)]
+def promise_anew(connection: Connection, task_ids: Collection[str], due_at: datetime) -> None:
+    """Promise deliveries of tasks that had one before; nobody is handed them."""
+    rows = [{"task_id": task_id, "due_at": due_at, "handed": False} for task_id in sorted(task_ids)]
     statement = mysql.insert(Outbox)
     new = {"due_at": statement.inserted.due_at, "handed": statement.inserted.handed}
     connection.execute(statement.on_duplicate_key_update(new), rows)

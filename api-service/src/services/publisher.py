@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import pika
@@ -21,10 +20,9 @@ HEARTBEAT_SECONDS = 30
 
 @dataclass(frozen=True)
 class Message:
-    """What the relay needs to know of a task: its outbox row as read, and how to send it."""
+    """What the relay needs to know of a task to send it."""
 
     task_id: str
-    due_at: datetime
     priority: int
     type: str
     traceparent: str | None = None

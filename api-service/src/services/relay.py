@@ -50,6 +50,8 @@ class Relay:
         self._changed_at = datetime.now(UTC)
         self._sent = Sent()
         self._floor = Floor()
+        #: When to look for what was handed to nobody, in seconds of ``time.monotonic``.
+        self._next_sweep = 0.0
         self._batch = 1
         self._failures = 0
         self._stop = threading.Event()
@@ -65,6 +67,13 @@ class Relay:
             return
         self._buffer.extend(messages)
         if publisher:
+            publisher.wake()
+
+    def sweep_soon(self) -> None:
+        """Have what is due and was handed to nobody sent soon; returns at once."""
+        self.start()
+        self._next_sweep = 0.0
+        if publisher := self._publisher:
             publisher.wake()
 
     def start(self) -> None:
@@ -117,21 +126,20 @@ class Relay:
         self._publisher = publisher
         self._changed_at = datetime.now(UTC)
         connected_at = time.monotonic()
-        next_sweep = 0.0
+        self._next_sweep = 0.0
         try:
             log.info("relay connected", queue=self._queue.name)
             while self._buffer or not self._stop.is_set():
                 self._publish_handed(publisher)
                 try:
                     self._sent.delete_if_due(self._database)
-                    if time.monotonic() >= next_sweep and not self._sweep(publisher):
-                        next_sweep = time.monotonic() + SWEEP_SECONDS
+                    self._sweep_if_due(publisher)
                 except (DatabaseUnavailable, SQLAlchemyError) as error:
                     # What is published and not deleted will be sent again: a left-over then.
                     log.warning("relay waits for the database", reason=brief(error))
-                    next_sweep = time.monotonic() + SWEEP_SECONDS
+                    self._next_sweep = time.monotonic() + SWEEP_SECONDS
                 if not self._buffer:
-                    wanted_at = min(next_sweep, self._sent.due_at)
+                    wanted_at = min(self._next_sweep, self._sent.due_at)
                     publisher.idle(max(0.0, wanted_at - time.monotonic()))
         finally:
             if time.monotonic() - connected_at > GOOD_SECONDS:
@@ -144,8 +152,7 @@ class Relay:
         messages = [self._buffer.popleft() for _ in range(min(self._batch, len(self._buffer)))]
         if not messages:
             return
-        confirmed = publisher.publish(messages, CONFIRM_SECONDS)
-        sent = [message for message in messages if message.task_id in confirmed]
+        sent = publisher.publish(messages, CONFIRM_SECONDS)
         self._sent.note(sent)
         self._judge(len(messages), len(sent))
 
@@ -154,6 +161,14 @@ class Relay:
             self._sent.delete(self._database)
         except (DatabaseUnavailable, SQLAlchemyError) as error:
             log.warning("relay leaves what it sent in the outbox", reason=brief(error))
+
+    def _sweep_if_due(self, publisher: Publisher) -> None:
+        if time.monotonic() < self._next_sweep:
+            return
+        # Noted before: who asks for a sweep during this one gets another.
+        self._next_sweep = time.monotonic() + SWEEP_SECONDS
+        if self._sweep(publisher):
+            self._next_sweep = 0.0
 
     def _sweep(self, publisher: Publisher) -> bool:
         """Send what is due and was handed to nobody, or to a relay that died.
@@ -169,10 +184,9 @@ class Relay:
         with self._database.engine.begin() as connection:
             with self._floor.timed() as floor:
                 due = lock_due(connection, limit, floor)
-            confirmed = publisher.publish(due.messages, CONFIRM_SECONDS)
-            sent = [message for message in due.messages if message.task_id in confirmed]
-            delete_promises(connection, [*sent, *due.settled])
-        is_all = len(due.messages) + len(due.settled) < limit
+            sent = publisher.publish(due.messages, CONFIRM_SECONDS)
+            delete_promises(connection, due.kept(sent))
+        is_all = len(due.promises) < limit
         if is_all:
             self._floor.rise(due.read_at)
         if due.messages:

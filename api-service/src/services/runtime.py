@@ -27,7 +27,12 @@ class Runtime:
             if settings.broker_url
             else None
         )
-        self.tasks = TaskService(self.database, Catalogue(self.database), self.relay)
+        self.tasks = TaskService(
+            self.database,
+            Catalogue(self.database),
+            self.relay,
+            webhooks=bool(settings.webhook_secret),
+        )
         self.bulk = BulkService(self.database, self.tasks, promise_delivery=self.relay is not None)
         self.overview = Overview(self.database)
         self.watcher = Watcher(self.database)

@@ -15,7 +15,7 @@ from src.contract import DEFAULT_TYPE, PRIORITIES, Status
 from src.db.database import Database
 from src.db.dialect import now
 from src.models.tables import Task, TaskType
-from src.services.listing import MAX_CLASS
+from src.services.listing import MAX_CLASS, NO_WEBHOOK
 from src.services.minutes import Minute, read_minutes
 
 #: Tasks of one kind are counted up to here; beyond it is "10,000 or more".
@@ -91,7 +91,13 @@ def read_statistics(database: Database) -> Statistics:
 
 def _count_statuses(connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
     kinds = [
-        _capped(f"{status} {name}", "tasks_listed", Task.status == status, Task.priority == stored)
+        _capped(
+            f"{status} {name}",
+            "tasks_listed",
+            Task.status == status,
+            Task.priority == stored,
+            NO_WEBHOOK,
+        )
         for status in Status
         for name, stored in PRIORITIES.items()
     ]
@@ -127,7 +133,12 @@ def _oldest_due(connection: Connection, instant: datetime) -> datetime | None:
     firsts = [
         select(Task.run_at)
         .with_hint(Task, "FORCE INDEX (tasks_due)", "mysql")
-        .where(Task.status == Status.PENDING, Task.priority == stored, Task.run_at <= instant)
+        .where(
+            Task.status == Status.PENDING,
+            Task.priority == stored,
+            Task.run_at <= instant,
+            NO_WEBHOOK,
+        )
         .order_by(Task.run_at)
         .limit(1)
         for stored in PRIORITIES.values()
@@ -140,7 +151,7 @@ def _latest(connection: Connection, status: Status) -> list[RowMapping]:
     query = (
         select(Task.id, Task.type, Task.error, Task.run_at, Task.started_at, Task.completed_at)
         .with_hint(Task, "FORCE INDEX (tasks_changed)", "mysql")
-        .where(Task.status == status)
+        .where(Task.status == status, NO_WEBHOOK)
         .order_by(Task.updated_at.desc())
         .limit(LATEST)
     )

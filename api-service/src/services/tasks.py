@@ -1,8 +1,8 @@
 """Submitting tasks, looking one up, and what a client may do to it."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from functools import partial
+from typing import Protocol
 
 import anyio.to_thread
 import structlog
@@ -15,6 +15,7 @@ from src.services.catalogue import Catalogue
 from src.services.errors import (
     Complaint,
     KeyReused,
+    NothingToTell,
     SubmissionInvalid,
     TaskNotFound,
     TransitionRefused,
@@ -29,7 +30,7 @@ from src.services.new_tasks import (
     commit_batch,
     find_keys,
 )
-from src.services.publisher import Message
+from src.services.resend import send_again
 from src.services.transitions import Action, act, find
 from src.services.writer import Hand, Writer
 
@@ -37,15 +38,31 @@ log = structlog.get_logger(__name__)
 
 #: Complaints after which a batch is not checked further; an answer names no more.
 MAX_COMPLAINTS = 50
+NO_WEBHOOKS = Complaint("callback_url", "webhooks are off here: WEBHOOK_SECRET is not set")
+
+
+class Delivery(Hand, Protocol):
+    """A relay, as it is seen from here."""
+
+    def sweep_soon(self) -> None: ...
 
 
 class TaskService:
     """What the routes call. ``relay`` is None where no broker is configured."""
 
-    def __init__(self, database: Database, catalogue: Catalogue, relay: Hand | None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        catalogue: Catalogue,
+        relay: Delivery | None,
+        *,
+        webhooks: bool = False,
+    ) -> None:
+        """``webhooks``: tasks may ask for one."""
         self._database = database
         self._catalogue = catalogue
         self._relay = relay
+        self._webhooks = webhooks
         self._writer = Writer(database, relay)
         #: A key that a frozen process has locked keeps whoever stores it: not those without keys.
         self._keyed_writer = Writer(database, relay)
@@ -62,6 +79,8 @@ class TaskService:
             TooManySubmissions: it is not stored; the service has too much to do.
             DatabaseUnavailable: it may be stored; with a key it is safe to send again.
         """
+        if wish.callback_url and not self._webhooks:
+            raise SubmissionInvalid([NO_WEBHOOKS])
         if not self._catalogue.is_known_to_fit(wish.type, wish.details):
             known = await anyio.to_thread.run_sync(self._check, wish, repeatable)
             if known:
@@ -157,19 +176,30 @@ class TaskService:
 
         row = self._database.write(work)
         log.info(f"{action} requested", task_id=task_id, status=row["status"])
-        if action is Action.RETRY:
-            self.hand([row], row["run_at"])
+        if action is Action.RETRY or row["callback_url"]:
+            self.send_promised()
         return row
 
-    def hand(self, rows: Iterable[RowMapping], due_at: datetime) -> None:
-        """Give the relay tasks that have just been made due, by their rows."""
+    def send_webhook(self, task_id: str) -> str:
+        """Tell of a final task again; return the id of the task that does it.
+
+        Raises:
+            TaskNotFound: no row has this id.
+            NothingToTell: it is not final, or nobody is to be told.
+            DatabaseUnavailable: it may be sent; asking again sends it again.
+        """
+        if not self._webhooks:
+            raise NothingToTell("Webhooks are off here: WEBHOOK_SECRET is not set.")
+        promise = self._relay is not None
+        sent = self._database.write(partial(send_again, task_id=task_id, promise_delivery=promise))
+        log.info("webhook requested", task_id=task_id, webhook_task_id=sent)
+        self.send_promised()
+        return sent
+
+    def send_promised(self) -> None:
+        """Have a relay send at once what was promised anew, and is handed to nobody."""
         if self._relay:
-            self._relay.hand(
-                [
-                    Message(row["id"], due_at, row["priority"], row["type"], row["traceparent"])
-                    for row in rows
-                ]
-            )
+            self._relay.sweep_soon()
 
     def _check(self, wish: Submission, repeatable: Repeatable | None) -> Stored | None:
         """Hold a submission against what the table says now.
@@ -194,6 +224,8 @@ class TaskService:
         found = 0
         for index, wish in enumerate(wishes):
             try:
+                if wish.callback_url and not self._webhooks:
+                    raise SubmissionInvalid([NO_WEBHOOKS])
                 self._catalogue.check(wish.type, wish.details)
             except SubmissionInvalid as invalid:
                 for complaint in invalid.complaints:

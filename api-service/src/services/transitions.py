@@ -11,7 +11,8 @@ from src.contract import FINAL, Status
 from src.db.dialect import now
 from src.models.tables import Attempt, Task
 from src.services.errors import TaskNotFound, TransitionRefused
-from src.services.outbox import upsert_promises
+from src.services.outbox import promise_anew
+from src.services.webhooks import write_webhooks
 
 
 class Action(StrEnum):
@@ -102,13 +103,16 @@ def apply(
     match action:
         case Action.CANCEL:
             waiting = [i for i, row in rows.items() if row["status"] == Status.PENDING]
-            _write(connection, waiting, _cancelled(instant))
+            change = _cancelled(instant)
+            _write(connection, waiting, change)
+            ended = [{**rows[task_id], **change} for task_id in waiting]
+            write_webhooks(connection, ended, instant, promise_delivery=promise_delivery)
             running = [i for i, row in rows.items() if row["status"] == Status.PROCESSING]
             _write(connection, running, {"cancel_requested": True, "updated_at": instant})
         case Action.RETRY:
             _write(connection, list(rows), _anew(instant))
             if promise_delivery:
-                upsert_promises(connection, dict.fromkeys(rows, instant))
+                promise_anew(connection, rows.keys(), instant)
         case Action.DELETE:
             ids = [{"task": task_id} for task_id in rows]
             connection.execute(delete(Task).where(Task.id == bindparam("task")), ids)

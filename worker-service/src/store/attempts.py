@@ -26,3 +26,5 @@ class Attempt:
     timeout_seconds: int | None = None
     #: A worker was lost under this task before, perhaps because of it.
     suspect: bool = False
+    #: Somebody is to be told when the task is final.
+    wants_webhook: bool = False

@@ -35,7 +35,9 @@ def plain_results(
     return {
         fence: decision.result
         for fence, decision in decisions.items()
-        if decision.status is Status.COMPLETED and fence not in progress
+        if decision.status is Status.COMPLETED
+        and fence not in progress
+        and not decision.wants_webhook
     }
 
 

@@ -13,6 +13,7 @@ from src.store.attempts import Fence
 from src.store.complete import complete, plain_results
 from src.store.dialect import now, upsert
 from src.store.tables import ATTEMPTS, OUTBOX, TASKS
+from src.store.webhooks import write_webhooks
 
 _WRITE = (
     update(TASKS)
@@ -54,6 +55,7 @@ _SETTLED = (
     TASKS.c.progress,
     TASKS.c.progress_note,
     TASKS.c.error,
+    TASKS.c.callback_url,
 )
 
 
@@ -124,6 +126,8 @@ def settle(
     ]
     if promises and use_outbox:
         upsert(connection, OUTBOX, promises)
+    told = [row.id for row in rows if row.callback_url and taken[row.id].status in FINAL]
+    write_webhooks(connection, told, instant, use_outbox=use_outbox)
     return {_fence(row): taken[row.id].status for row in rows}
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects import mysql
 
@@ -34,6 +35,7 @@ TASKS = Table(
     Column("description", Text, nullable=False),
     Column("status", Enum(*[s.value for s in Status], name="task_status"), nullable=False),
     Column("metadata", _JSON, key="details"),
+    Column("created_at", _STAMP, nullable=False, server_default=text("CURRENT_TIMESTAMP")),
     Column("updated_at", _STAMP, nullable=False),
     Column("completed_at", _STAMP),
     Column("type", String(64), nullable=False),
@@ -51,6 +53,8 @@ TASKS = Table(
     Column("progress_note", String(255)),
     Column("result", _JSON),
     Column("error", Text),
+    Column("callback_url", Text),
+    Column("submitted_by", String(64)),
 )
 
 OUTBOX = Table(

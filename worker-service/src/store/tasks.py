@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, or_, select, update
 
 from src.contract import PRIORITIES, Status
 from src.decision import Counts, Decision, release
@@ -13,7 +13,7 @@ from src.outcome import Progress
 from src.store.attempts import Attempt, Fence
 from src.store.complete import complete, plain_results
 from src.store.dialect import Now, delete_by_id, now
-from src.store.settle import lock_tasks, settle
+from src.store.settle import settle
 from src.store.tables import TASKS, WORKERS
 
 _NO_PROGRESS: Mapping[Fence, Progress] = {}
@@ -46,13 +46,23 @@ _CLAIMED = (
     TASKS.c.crashes,
     TASKS.c.max_attempts,
     TASKS.c.timeout_seconds,
+    TASKS.c.callback_url,
     and_(TASKS.c.status == Status.PENDING, TASKS.c.run_at <= Now()).label("is_due"),
 )
 
 
 # Made once: to put one together takes as long as to run it.
 _LEASE = select(Now()).where(WORKERS.c.id == bindparam("worker")).with_for_update(read=True)
-_LOCK_FOR_CLAIM = lock_tasks(_CLAIMED)
+#: The lease and the tasks in one round trip: a row for each task that is there, one without a task
+#: where none is, and none at all without the lease. By primary key, see ``lock_tasks``.
+_LOCK_FOR_CLAIM: Select[Any] = (
+    select(*_CLAIMED)
+    .select_from(WORKERS)
+    .outerjoin(TASKS, TASKS.c.id.in_(bindparam("task_ids", expanding=True)))
+    .with_hint(TASKS, "FORCE INDEX (PRIMARY)", "mysql")
+    .where(WORKERS.c.id == bindparam("worker"))
+    .with_for_update()
+)
 _START = (
     update(TASKS)
     .with_hint("FORCE INDEX (PRIMARY)", dialect_name="mysql")
@@ -109,8 +119,10 @@ class TaskStore:
             LeaseLost: the worker must start over under a new id.
         """
         with self._engine.begin() as connection:
-            _hold_lease(connection, worker_id)
-            rows = connection.execute(_LOCK_FOR_CLAIM, {"task_ids": sorted(set(task_ids))}).all()
+            named = {"worker": worker_id, "task_ids": sorted(set(task_ids))}
+            rows = connection.execute(_LOCK_FOR_CLAIM, named).all()
+            if not rows:
+                raise LeaseLost(worker_id)
             wanted = [row for row in rows if row.is_due and row.type in self._types]
             attempts = self._start(connection, worker_id, self._pick(wanted, take_suspect))
         return Claim(attempts, set(task_ids) - {row.id for row in rows})
@@ -256,4 +268,5 @@ def _attempt(row: Row[Any], *, suspect: bool) -> Attempt:
         counts=Counts(row.errors, row.crashes, row.max_attempts),
         timeout_seconds=row.timeout_seconds,
         suspect=suspect,
+        wants_webhook=row.callback_url is not None,
     )
