@@ -5,6 +5,9 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.conftest import System
+from tests.local.servers import wait_until
+from tests.receiver import receiver
+from tests.test_webhooks import start
 
 
 def status(page: Page, word: str) -> None:
@@ -98,6 +101,23 @@ def test_a_clone_with_another_payload_is_a_new_task(system: System, page: Page) 
     assert clone
     assert clone[1] != task_id
     assert system.client.get(clone[1])["max_attempts"] == 7
+
+
+def test_the_end_of_a_task_is_told_again(system: System, page: Page) -> None:
+    with receiver() as here:
+        start(system, here)
+        wish = {"callback_url": here.url("/orders"), "metadata": {"simulate": {"seconds": 0}}}
+        task_id = system.client.post(**wish).json()["task_id"]
+        wait_until(lambda: len(here.received) == 1, 20, "the webhook")
+        page.goto(f"/?view=task&id={task_id}")
+        expect(page.locator(".facts")).to_contain_text("/orders")
+
+        page.get_by_role("button", name="Send webhook again").click()
+
+        expect(page.locator("#toasts")).to_contain_text("sent again")
+        wait_until(lambda: len(here.received) == 2, 20, "the second webhook")
+        first, second = (received.headers["webhook-id"] for received in here.received)
+        assert first == second
 
 
 def test_a_deleted_task_is_said_to_be_gone(system: System, page: Page) -> None:

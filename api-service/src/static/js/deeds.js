@@ -1,4 +1,4 @@
-// Cancel, retry, delete: of one task, or of many after saying how many.
+// Cancel, retry, delete, tell again: of one task, or of many after saying how many.
 import { send } from "./api.js";
 import { h, say } from "./dom.js";
 import { number, plural } from "./format.js";
@@ -24,6 +24,16 @@ export async function act(action, id) {
   } catch (problem) {
     refused(problem, action);
     return undefined;
+  }
+}
+
+/** Have a task's `callback_url` told of its end once more. */
+export async function tellAgain(id) {
+  try {
+    await send("POST", `api/tasks/${id}/webhook`);
+    toast("The webhook is sent again.");
+  } catch (problem) {
+    refused(problem, "webhook");
   }
 }
 

@@ -12,6 +12,7 @@ const PROBES = {
   cancel: ["POST", `${NOBODY}/cancel`],
   retry: ["POST", `${NOBODY}/retry`],
   delete: ["DELETE", NOBODY],
+  webhook: ["POST", `${NOBODY}/webhook`],
   bulk: [
     "POST",
     "api/tasks/actions",

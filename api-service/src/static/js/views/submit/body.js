@@ -35,10 +35,11 @@ export function submission(task) {
   return { ...body, ...unshown(task) };
 }
 
+const UNSHOWN = ["max_attempts", "timeout_seconds", "callback_url"];
+
 /** What a form does not show, and a clone keeps. */
-export function unshown({ max_attempts: errors, timeout_seconds: seconds }) {
-  return {
-    ...(errors === null ? {} : { max_attempts: errors }),
-    ...(seconds === null ? {} : { timeout_seconds: seconds }),
-  };
+export function unshown(task) {
+  return Object.fromEntries(
+    UNSHOWN.filter((name) => task[name] !== null).map((name) => [name, task[name]]),
+  );
 }

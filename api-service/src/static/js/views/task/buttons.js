@@ -1,5 +1,5 @@
 // What can be done with a task, as buttons.
-import { act } from "../../deeds.js";
+import { act, tellAgain } from "../../deeds.js";
 import { h } from "../../dom.js";
 import { copyButton, curl } from "../../parts.js";
 import { go, to } from "../../router.js";
@@ -25,13 +25,15 @@ export function buttons(id, { task, done }) {
     cancel: button("", "Cancel task", "cancel", async () => done(await act("cancel", id))),
     clone: button("", "Clone", "submit", () => go(to({ view: "submit", from: id }))),
     curl: copyButton("Copy as curl", () => asCurl(task()), ""),
+    webhook: button("", "Send webhook again", "webhook", () => tellAgain(id)),
     delete: button(".danger", "Delete", "delete", () => remove(id)),
   };
   const element = h("span.buttons", {}, Object.values(all));
-  function write({ status }) {
+  function write({ status, callback_url: url }) {
     for (const [deed, statuses] of Object.entries(OPEN_TO)) {
       all[deed].hidden = !statuses.includes(status);
     }
+    all.webhook.hidden = !url || !FINAL.includes(status);
   }
   return { element, write };
 }

@@ -33,6 +33,8 @@ function values(task) {
     Waited: length(task.wait_ms),
     Ran: length(task.duration_ms),
     Worker: task.worker ? h("code", {}, task.worker) : "–",
+    ...(task.submitted_by ? { "Submitted by": task.submitted_by } : {}),
+    ...(task.callback_url ? { Webhook: h("code", {}, task.callback_url) } : {}),
     Changed: clock(task.updated_at),
   };
 }
