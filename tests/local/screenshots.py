@@ -24,6 +24,8 @@ VIEWS = {
     "failures": "?view=failures",
 }
 THEMES = ("light", "dark")
+#: What the README shows: a view, and its theme there.
+README = {"overview": "light", "tasks": "dark"}
 WIDTHS = {"wide": (1280, 800), "narrow": (360, 740)}
 #: Finished tasks of the last hour.
 HISTORY = 900
@@ -60,9 +62,9 @@ def take(folder: Path | None) -> int:
 
 def _take_all(chromium: Browser, url: str, ids: dict[str, str], folder: Path | None) -> None:
     if folder is None:
-        for theme in THEMES:
-            path = ROOT / f"docs/dashboard-{theme}.png"
-            _take(chromium, url + "/" + VIEWS["overview"], theme, WIDTHS["wide"], path)
+        for view, theme in README.items():
+            path = ROOT / f"docs/dashboard-{view}.png"
+            _take(chromium, f"{url}/{VIEWS[view]}", theme, WIDTHS["wide"], path)
         return
     folder.mkdir(parents=True, exist_ok=True)
     for name, address in VIEWS.items():
