@@ -3,6 +3,7 @@
 from playwright.sync_api import Browser, Page, Response, expect
 
 from tests.conftest import System
+from tests.local.servers import wait_until
 
 FIRST_PAINT_BYTES = 100_000
 
@@ -10,6 +11,8 @@ FIRST_PAINT_BYTES = 100_000
 def test_the_first_paint_is_light(system: System, page: Page) -> None:
     system.start_worker()
     system.client.submit_batch([{"title": f"T {n}", "description": "x"} for n in range(100)])
+    left = "SELECT id FROM tasks WHERE status <> 'COMPLETED'"
+    wait_until(lambda: not system.tables.rows(left), 60, "all to be done")
     came: list[Response] = []
     page.on("response", lambda response: came.append(response))
 
