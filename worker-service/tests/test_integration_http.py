@@ -188,6 +188,17 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert found == [7, 90, None, None, None, None, 0]
 
 
+@pytest.mark.parametrize(
+    "date", [f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT", f"Mon, 01 Jan 2030 00:00:00 +{'9' * 20}"]
+)
+def test_a_retry_after_beyond_all_times_is_none(date: str) -> None:
+    with receiver(answering(written("503 Busy", b"busy", f"Retry-After: {date}"))) as here:
+        failure = error_of(run(here))
+
+    assert failure.retry_after_seconds is None
+    assert failure.error.endswith("answered 503 Service Unavailable: busy")
+
+
 def test_a_redirect_is_not_followed() -> None:
     with receiver(answering(written())) as inside:
         location = f"Location: {inside.url('/secret')}"
