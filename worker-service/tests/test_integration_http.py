@@ -281,6 +281,16 @@ def test_a_secret_is_in_no_error() -> None:
     assert SECRET not in failure.error + failure.traceback
 
 
+@pytest.mark.parametrize("repeated", [r"pa\"ss/w=rd", r"pa\"ss\/w=rd", "pa%22ss%2Fw%3Drd"])
+def test_a_secret_is_not_shown_as_json_or_urls_spell_it(repeated: str) -> None:
+    with receiver(answering(written("200 OK", f"you sent {repeated}!".encode()))) as here:
+        handler = make_http(parse_hosts(f"127.0.0.1:{here.port}"), {"SHOP": 'pa"ss/w=rd'})
+        outcome = call(handler, {"url": here.url(), "headers": bearer()}, context())
+
+    assert isinstance(outcome, Success)
+    assert outcome.result["body"] == "you sent ***!"
+
+
 def test_a_secret_that_is_cut_in_two_is_not_shown_either() -> None:
     body = (SECRET * 1000).encode()
     with receiver(answering(written("200 OK", body))) as here:
