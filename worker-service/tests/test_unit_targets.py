@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -190,6 +190,16 @@ def test_secrets_come_from_variables_and_files(
     monkeypatch.setenv("HTTP_SECRET_BOTH", "from-a-variable")
 
     assert load_http_secrets() == {"SHOP": "from-a-file", "BOTH": "from-a-variable"}
+
+
+@pytest.mark.parametrize("load", [load_settings, load_http_secrets])
+def test_a_folder_of_secrets_that_is_named_must_be_there(
+    load: Callable[[], object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path / "mistyped"))
+
+    with pytest.raises(SettingsError, match=r"SECRETS_DIR: .*mistyped is no folder"):
+        load()
 
 
 def test_a_secret_that_is_no_header_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
