@@ -301,12 +301,13 @@ def test_a_secret_that_is_cut_in_two_is_not_shown_either() -> None:
     assert set(outcome.result["body"]) == {"*"}
 
 
-def test_an_unknown_secret_is_named() -> None:
+@pytest.mark.parametrize("name", ["NOPE", "MY-SHOP", " SHOP", ""])
+def test_an_unknown_secret_is_named(name: str) -> None:
     with receiver(answering(written())) as here:
-        failure = error_of(run(here, headers={"X": "${secret:NOPE}"}))
+        failure = error_of(run(here, headers={"X": f"${{secret:{name}}}"}))
 
     assert failure.permanent
-    assert failure.error == "Permanent: the worker has no HTTP_SECRET_NOPE"
+    assert failure.error == f"Permanent: the worker has no HTTP_SECRET_{name}"
     assert here.requests == []
 
 

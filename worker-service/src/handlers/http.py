@@ -27,7 +27,8 @@ OURS = frozenset(
     | {"keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "user-agent"}
     | {"x-task-attempt", "traceparent"}
 )
-_REFERENCE = re.compile(r"\$\{secret:([A-Za-z0-9_]{1,64})\}")
+#: With whatever as its name: what is sent as it stands is a secret that is missing without a word.
+_REFERENCE = re.compile(r"\$\{secret:([^}]*)\}")
 
 
 def _not_ours(name: str) -> str:
