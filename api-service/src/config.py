@@ -121,8 +121,8 @@ def load_settings() -> Settings:
 
 
 def _read() -> Settings:
-    folder = Path(os.environ.get("SECRETS_DIR") or SECRETS_DIR)
-    where: dict[str, Any] = {"_secrets_dir": folder} if folder.is_dir() else {}
+    folder = _secrets_folder()
+    where: dict[str, Any] = {"_secrets_dir": folder} if folder else {}
     try:
         # A folder in place of a file, which Docker makes for a missing one, is only warned of; with
         # API_KEYS that would let everybody in.
@@ -130,6 +130,23 @@ def _read() -> Settings:
             return Settings(**where)
     except (Unreadable, OSError) as error:
         raise SettingsError(f"SECRETS_DIR: {error.__cause__ or error}") from None
+
+
+def _secrets_folder() -> Path | None:
+    """Return the folder with the files, None where there is none and nobody named one.
+
+    Raises:
+        SettingsError: the one that was named is not there, and its keys would not be asked for.
+    """
+    named = os.environ.get("SECRETS_DIR")
+    folder = Path(named or SECRETS_DIR)
+    if folder.is_dir():
+        return folder
+    if named:
+        raise SettingsError(
+            f"SECRETS_DIR: {named} is no folder that can be read; make it, or leave the setting out"
+        )
+    return None
 
 
 def _one_line(invalid: ValidationError) -> str:

@@ -23,14 +23,14 @@ class JoinedWrites:
 
     def write(self, data: bytes) -> None:
         if not self._parts:
-            self._call_soon(self._flush)
+            self._call_soon(self.flush)
         self._parts.append(data)
 
     def close(self) -> None:
-        self._flush()
+        self.flush()
         self._transport.close()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         parts, self._parts = self._parts, []
         # The client may have gone since.
         if parts and not self._transport.is_closing():
@@ -41,4 +41,10 @@ class HttpProtocol(HttpToolsProtocol):
     """What ``uvicorn.run`` is given."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(JoinedWrites(transport))  # type: ignore[arg-type]
+        self._joined = JoinedWrites(transport)
+        super().connection_made(self._joined)  # type: ignore[arg-type]
+
+    def eof_received(self) -> None:
+        # A client that sends no more may still read (nc -N does, and some probes), and the real
+        # transport closes itself right after this.
+        self._joined.flush()

@@ -316,6 +316,15 @@ def test_a_folder_in_place_of_a_file_does_not_let_everybody_in(
         load_settings()
 
 
+def test_a_folder_that_is_named_and_not_there_does_not_let_everybody_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path / "mistyped"))
+
+    with pytest.raises(SettingsError, match=r"SECRETS_DIR: .*mistyped is no folder"):
+        load_settings()
+
+
 def test_an_empty_file_does_not_let_everybody_in(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -4,7 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from src.server import JoinedWrites
+import uvicorn
+from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn.server import ServerState
+
+from src.server import HttpProtocol, JoinedWrites
 
 
 class Transport:
@@ -72,3 +76,28 @@ def test_each_turn_writes_its_own() -> None:
         return list(transport.done)
 
     assert asyncio.run(run()) == [b"first", b"second"]
+
+
+def test_a_client_that_sends_no_more_gets_its_answer() -> None:
+    """Its end of stream makes the transport close itself, perhaps in the turn of the answer."""
+
+    async def app(_scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        headers = [(b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok", "more_body": False})
+
+    async def run() -> bytes:
+        config = uvicorn.Config(app, log_config=None)
+        listening = await asyncio.get_running_loop().create_server(
+            lambda: HttpProtocol(config, ServerState(), {}), "127.0.0.1", 0
+        )
+        async with listening:
+            address = listening.sockets[0].getsockname()
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            writer.write_eof()
+            answer = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            return answer
+
+    assert asyncio.run(run()).endswith(b"ok")

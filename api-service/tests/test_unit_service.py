@@ -1,5 +1,6 @@
 """The service around the routes: settings, description, first use, schema."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -7,15 +8,20 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from anyio import BrokenResourceError
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, text
+from starlette.types import Receive, Scope, Send
+from structlog.testing import capture_logs
 
+from src.api.middleware import RequestContext
 from src.config import Settings, SettingsError, load_settings
 from src.main import _once, create_app
 
@@ -238,3 +244,22 @@ def test_over_the_limit_of_requests_under_way_one_is_told_at_once(
     assert busy.headers["Retry-After"]
     assert "under way" in busy.json()["detail"]
     assert client.get("/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"), [(BrokenResourceError(), False), (ValueError("boo"), True)]
+)
+def test_a_client_that_leaves_its_stream_is_no_defect(error: Exception, is_told: bool) -> None:
+    """As the framework raises it where an event waits for a client that is slow to read."""
+
+    async def stream(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        raise ExceptionGroup("of a stream", [ExceptionGroup("of its tasks", [error])])
+
+    async def nothing(*_: object) -> None: ...
+
+    scope = {"type": "http", "method": "GET", "path": "/api/events", "headers": []}
+    with capture_logs() as logs, nullcontext() if not is_told else pytest.raises(ExceptionGroup):
+        asyncio.run(RequestContext(stream)(scope, nothing, nothing))  # type: ignore[arg-type]
+
+    assert [line["event"] for line in logs] == (["request broke"] if is_told else []) + ["answered"]

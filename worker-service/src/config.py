@@ -171,12 +171,12 @@ def load_http_secrets() -> dict[str, str]:
     """Read what headers of calls may refer to: ``HTTP_SECRET_<NAME>``, by its upper-case name.
 
     Raises:
-        SettingsError: names the one that cannot be a header.
+        SettingsError: names the one that cannot be a header, or the folder that is not there.
     """
-    folder = Path(os.environ.get("SECRETS_DIR") or SECRETS_DIR)
+    folder = _secrets_folder()
     found: dict[str, str] = {}
     try:
-        for file in sorted(folder.glob("*")) if folder.is_dir() else ():
+        for file in sorted(folder.glob("*")) if folder else ():
             if file.name.upper().startswith(HTTP_SECRET):
                 found[file.name.upper()] = file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -189,14 +189,31 @@ def load_http_secrets() -> dict[str, str]:
 
 
 def _read() -> Settings:
-    folder = Path(os.environ.get("SECRETS_DIR") or SECRETS_DIR)
-    where: dict[str, Any] = {"_secrets_dir": folder} if folder.is_dir() else {}
+    folder = _secrets_folder()
+    where: dict[str, Any] = {"_secrets_dir": folder} if folder else {}
     try:
         # A folder in place of a file, which Docker makes for a missing one, is only warned of.
         with warnings.catch_warnings(action="error", category=UserWarning):
             return Settings(**where)
     except (Unreadable, OSError) as error:
         raise SettingsError(f"SECRETS_DIR: {error.__cause__ or error}") from None
+
+
+def _secrets_folder() -> Path | None:
+    """Return the folder with the files, None where there is none and nobody named one.
+
+    Raises:
+        SettingsError: the one that was named is not there; tasks would run without what it holds.
+    """
+    named = os.environ.get("SECRETS_DIR")
+    folder = Path(named or SECRETS_DIR)
+    if folder.is_dir():
+        return folder
+    if named:
+        raise SettingsError(
+            f"SECRETS_DIR: {named} is no folder that can be read; make it, or leave the setting out"
+        )
+    return None
 
 
 def _one_line(invalid: ValidationError) -> str:

@@ -188,6 +188,17 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert found == [7, 90, None, None, None, None, 0]
 
 
+@pytest.mark.parametrize(
+    "date", [f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT", f"Mon, 01 Jan 2030 00:00:00 +{'9' * 20}"]
+)
+def test_a_retry_after_beyond_all_times_is_none(date: str) -> None:
+    with receiver(answering(written("503 Busy", b"busy", f"Retry-After: {date}"))) as here:
+        failure = error_of(run(here))
+
+    assert failure.retry_after_seconds is None
+    assert failure.error.endswith("answered 503 Service Unavailable: busy")
+
+
 def test_a_redirect_is_not_followed() -> None:
     with receiver(answering(written())) as inside:
         location = f"Location: {inside.url('/secret')}"
@@ -270,6 +281,16 @@ def test_a_secret_is_in_no_error() -> None:
     assert SECRET not in failure.error + failure.traceback
 
 
+@pytest.mark.parametrize("repeated", [r"pa\"ss/w=rd", r"pa\"ss\/w=rd", "pa%22ss%2Fw%3Drd"])
+def test_a_secret_is_not_shown_as_json_or_urls_spell_it(repeated: str) -> None:
+    with receiver(answering(written("200 OK", f"you sent {repeated}!".encode()))) as here:
+        handler = make_http(parse_hosts(f"127.0.0.1:{here.port}"), {"SHOP": 'pa"ss/w=rd'})
+        outcome = call(handler, {"url": here.url(), "headers": bearer()}, context())
+
+    assert isinstance(outcome, Success)
+    assert outcome.result["body"] == "you sent ***!"
+
+
 def test_a_secret_that_is_cut_in_two_is_not_shown_either() -> None:
     body = (SECRET * 1000).encode()
     with receiver(answering(written("200 OK", body))) as here:
@@ -280,12 +301,13 @@ def test_a_secret_that_is_cut_in_two_is_not_shown_either() -> None:
     assert set(outcome.result["body"]) == {"*"}
 
 
-def test_an_unknown_secret_is_named() -> None:
+@pytest.mark.parametrize("name", ["NOPE", "MY-SHOP", " SHOP", ""])
+def test_an_unknown_secret_is_named(name: str) -> None:
     with receiver(answering(written())) as here:
-        failure = error_of(run(here, headers={"X": "${secret:NOPE}"}))
+        failure = error_of(run(here, headers={"X": f"${{secret:{name}}}"}))
 
     assert failure.permanent
-    assert failure.error == "Permanent: the worker has no HTTP_SECRET_NOPE"
+    assert failure.error == f"Permanent: the worker has no HTTP_SECRET_{name}"
     assert here.requests == []
 
 

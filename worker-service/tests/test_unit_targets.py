@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -20,7 +20,8 @@ NOT_PUBLIC = [
     *("240.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1"),
     *("fec0::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "2001:db8::1"),
     *("fd00:ec2::254", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::7f00:1"),
-    *("2002:7f00:1::", "2002:a00:1::1", "2001:0:7f00:1::", "100::1"),
+    *("2002:7f00:1::", "2002:a00:1::1", "2001:0:7f00:1::", "100::1", "3fff::1"),
+    *("168.63.129.16", "::ffff:168.63.129.16", "192.0.0.192"),
 ]
 
 
@@ -189,6 +190,16 @@ def test_secrets_come_from_variables_and_files(
     monkeypatch.setenv("HTTP_SECRET_BOTH", "from-a-variable")
 
     assert load_http_secrets() == {"SHOP": "from-a-file", "BOTH": "from-a-variable"}
+
+
+@pytest.mark.parametrize("load", [load_settings, load_http_secrets])
+def test_a_folder_of_secrets_that_is_named_must_be_there(
+    load: Callable[[], object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path / "mistyped"))
+
+    with pytest.raises(SettingsError, match=r"SECRETS_DIR: .*mistyped is no folder"):
+        load()
 
 
 def test_a_secret_that_is_no_header_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

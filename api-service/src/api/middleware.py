@@ -5,6 +5,7 @@ import time
 
 import structlog
 import uuid_utils
+from anyio import BrokenResourceError
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -65,10 +66,12 @@ class RequestContext:
         started = time.monotonic()
         try:
             await self._app(scope, receive, send_with_id)
-        except Exception:
+        except Exception as error:
             if stuck:
                 # Comes in a group of its own from a stream.
                 log.warning("client does not read, dropped", path=scope["path"])
+                return
+            if status and _left_its_stream(error):
                 return
             log.exception("request broke", method=scope["method"], path=scope["path"])
             if status:
@@ -85,6 +88,16 @@ class RequestContext:
                 ms=round((time.monotonic() - started) * 1000, 1),
             )
             structlog.contextvars.clear_contextvars()
+
+
+def _left_its_stream(error: Exception) -> bool:
+    """Tell whether a client went while an event was waiting for it to read: nothing is broken.
+
+    The framework hands events from task to task, and the one that waits finds the other gone.
+    """
+    if not isinstance(error, ExceptionGroup):
+        return isinstance(error, BrokenResourceError)
+    return all(map(_left_its_stream, error.exceptions))
 
 
 class BodyLimit:

@@ -5,6 +5,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
@@ -26,7 +27,8 @@ OURS = frozenset(
     | {"keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "user-agent"}
     | {"x-task-attempt", "traceparent"}
 )
-_REFERENCE = re.compile(r"\$\{secret:([A-Za-z0-9_]{1,64})\}")
+#: With whatever as its name: what is sent as it stands is a secret that is missing without a word.
+_REFERENCE = re.compile(r"\$\{secret:([^}]*)\}")
 
 
 def _not_ours(name: str) -> str:
@@ -127,12 +129,20 @@ def _text(answer: Answer, used: set[str]) -> str:
     if answer.headers.get("content-encoding", "identity").lower() != "identity":
         return ""
     text = answer.body.decode(errors="replace")
-    for secret in sorted(used, key=len, reverse=True):
+    written = {form for secret in used for form in _spellings(secret)}
+    for secret in sorted(written, key=len, reverse=True):
         text = text.replace(secret, "***")
-    if answer.truncated and used:
+    if answer.truncated and written:
         # The last one may have been cut in two.
-        text = text[: 1 - max(map(len, used))]
+        text = text[: 1 - max(map(len, written))]
     return text
+
+
+def _spellings(secret: str) -> set[str]:
+    """Return how receivers repeat a secret: as it is, in a URL, in JSON."""
+    in_json = json.dumps(secret)[1:-1]
+    # PHP writes a slash like this.
+    return {secret, in_json, in_json.replace("/", r"\/"), quote(secret, safe="")}
 
 
 def _judge(answer: Answer, text: str) -> None:

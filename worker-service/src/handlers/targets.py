@@ -8,7 +8,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import httpx2
 
@@ -20,6 +20,13 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAT64 = IPv6Network("64:ff9b::/96")
 #: All of IPv6 that is given out for use on the internet.
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
+#: Not the internet's, though ``ipaddress`` says so: what each cloud answers its own machines under
+#: (Azure, Oracle; Python before 3.13 takes only a part of 192.0.0.0/24 for private), and documents.
+_NOT_PUBLIC = (
+    IPv4Network("168.63.129.16/32"),
+    IPv4Network("192.0.0.0/24"),
+    IPv6Network("3fff::/20"),
+)
 
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -75,6 +82,8 @@ def is_public(address: Address) -> bool:
     if embedded is not None:
         return is_public(embedded)
     if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
+        return False
+    if any(address in network for network in _NOT_PUBLIC):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
