@@ -5,7 +5,6 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -256,23 +255,24 @@ def all_told(system: System, here: Restless, ids: list[str]) -> bool:
 
 # --- the receivers of the documentation -----------------------------------------------------------
 
-EXAMPLES = {"python": [sys.executable], "javascript": ["node"]}
+#: By the name that their blocks have in the text: what runs them. Where there is no Node.js, ./dev
+#: test says that it left it out.
+EXAMPLES = {"python": sys.executable} | (
+    {"javascript": "node"} if os.environ.get("TEST_NODE") else {}
+)
 
 
 @pytest.fixture(params=EXAMPLES)
 def example(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Run a receiver as it stands in the documentation; return its address."""
     language: str = request.param
-    [program] = EXAMPLES[language]
-    if shutil.which(program) is None and not os.environ.get("TEST_SERVERS"):
-        pytest.skip(f"{program} is not installed here")
     text = (ROOT / "docs/webhooks.md").read_text()
     [code] = re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
     port = free_port()
     file = tmp_path / {"python": "receiver.py", "javascript": "receiver.mjs"}[language]
     file.write_text(code)
     process = subprocess.Popen(
-        [program, file],
+        [EXAMPLES[language], file],
         env={**os.environ, "WEBHOOK_SECRET": SECRET, "PORT": str(port)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -224,6 +224,7 @@ def test_a_repeated_task_is_told_of_again_under_another_id(
 ) -> None:
     task_id = task_id_of(submit(callback_url=URL))
     client.post(f"/api/tasks/{task_id}/cancel")
+    # Two ends are told apart by the millisecond.
     time.sleep(0.002)
     client.post(f"/api/tasks/{task_id}/retry")
     client.post(f"/api/tasks/{task_id}/cancel")
@@ -396,6 +397,7 @@ def test_ids_are_of_version_7_and_in_order() -> None:
     ids = []
     for _ in range(20):
         ids.append(new_id())
+        # Their order is that of the milliseconds.
         time.sleep(0.002)
 
     assert ids == sorted(ids)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,13 +119,14 @@ def start(*, real: bool) -> int:
 
 def test(*, real: bool, selection: list[str]) -> int:
     """Run each service's tests and the whole system's, each in a process of its own."""
-    missing, no_browser = _missing(), browser.missing()
-    left_out = [*missing, *([no_browser] if no_browser else [])]
+    missing, no_browser, no_node = _missing(), browser.missing(), _no_node()
+    left_out = [*missing, *filter(None, (no_browser, no_node))]
     if left_out and real:
         raise ServerError("; ".join(left_out))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tasks-")))
         settings = {} if no_browser else {"TEST_BROWSER": "1"}
+        settings |= {} if no_node else {"TEST_NODE": "1"}
         if not missing:
             database, _ = stack.enter_context(_servers(folder))
             settings["TEST_SERVERS"] = str(folder)
@@ -138,7 +140,9 @@ def test(*, real: bool, selection: list[str]) -> int:
         if run(*_WHOLE_SYSTEM, *(selection or ["tests"]), **settings):
             failed.append("tests")
     if left_out:
-        print("\ndev: LEFT OUT, so this says nothing of what needs it (MySQL, outages, the page):")
+        print(
+            "\ndev: LEFT OUT, so this says nothing of what needs it (MySQL, outages, the page, …):"
+        )
         for sentence in left_out:
             print(f"dev: {sentence}")
     print(f"dev: {'FAILED: ' + ', '.join(failed) if failed else 'all tests passed'}")
@@ -199,6 +203,15 @@ def _handlers_folder() -> dict[str, str]:
 def _servers(folder: Path) -> Iterator[tuple[DatabaseServer, BrokerServer]]:
     with DatabaseServer(folder / "database") as database, BrokerServer(folder / "broker") as broker:
         yield database, broker
+
+
+def _no_node() -> str | None:
+    """None if a receiver of webhooks in JavaScript can be tried, else what to install."""
+    return (
+        None
+        if shutil.which("node")
+        else "Node.js is not installed here; do: apt-get install nodejs"
+    )
 
 
 def _missing() -> list[str]:
