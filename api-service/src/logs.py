@@ -6,8 +6,8 @@ import sys
 import textwrap
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -34,24 +34,9 @@ class _Output:
         """Have nothing to write. A fork may have copied lines, and a lock that nobody releases."""
         self._lines: deque[str] = deque()
         self._writing = threading.Lock()
-        #: The thread that gathers lines, which is not to wait for itself.
-        self._gathering = 0
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Have this thread's lines of the block written at its end, with what else waits then."""
-        with self._writing:
-            self._gathering = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._gathering = 0
-        self.write("")
 
     def write(self, line: str) -> None:
         self._lines.append(line)
-        if self._gathering == threading.get_ident():
-            return
         # Who writes looks again afterwards, so what was added meanwhile is not left behind.
         while self._lines and self._writing.acquire(blocking=len(self._lines) > MOST_LINES):
             try:
@@ -67,9 +52,28 @@ _OUTPUT = _Output()
 os.register_at_fork(after_in_child=_OUTPUT.begin)
 
 
-def together() -> AbstractContextManager[None]:
-    """Write the events of the block at once: each write lets another thread run in between."""
-    return _OUTPUT.together()
+def info_each(name: str, events: Iterable[EventDict]) -> None:
+    """Write many events of the logger of that name, as its ``info`` would one by one.
+
+    They share the time and one write, so that each costs a quarter, and no other thread gets its
+    turn between them.
+    """
+    if not structlog.get_logger(name).is_enabled_for(logging.INFO):
+        return
+    config = structlog.get_config()
+    logger, processors = config["logger_factory"](name), config["processors"]
+    common: Any = {}
+    for processor in processors:
+        if processor in _COMMON:
+            common = processor(logger, "info", common)
+    own = [processor for processor in processors if processor not in _COMMON]
+    lines: list[str] = []
+    for event in events:
+        line: Any = common | event
+        for processor in own:
+            line = processor(logger, "info", line)
+        lines.append(line)
+    logger.msg("\n".join(lines))
 
 
 class _Lines:
@@ -88,14 +92,17 @@ class _Lines:
     debug = info = warning = error = critical = exception = msg
 
 
+#: What an event gets whatever it says.
+_COMMON: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
 def set_up_logging(log_format: str, level: str) -> None:
     """Send our events and those of the libraries to standard error, in one form."""
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
     renderers: list[Processor] = [structlog.processors.format_exc_info]
     if log_format == "json":
         renderers.append(structlog.processors.JSONRenderer())
@@ -104,7 +111,7 @@ def set_up_logging(log_format: str, level: str) -> None:
     else:
         renderers += [_indent_traceback, _as_text]
     structlog.configure(
-        processors=[*shared, *renderers],
+        processors=[*_COMMON, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
         logger_factory=_Lines,
         cache_logger_on_first_use=True,
@@ -112,7 +119,7 @@ def set_up_logging(log_format: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=_COMMON,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from src.contract import Status
 from src.outcome import (
@@ -49,8 +49,7 @@ class RetryPolicy:
         return seconds * (1 - spread / 2)
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """What a task has behind it, as its row says."""
 
     errors: int
@@ -58,8 +57,7 @@ class Counts:
     max_attempts: int | None = None
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """The row to write. ``ledger`` is the outcome's name there, None for a success.
 
     ``delay_seconds`` is for a retry; None leaves the task due as it was, so that what was given

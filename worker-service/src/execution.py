@@ -7,7 +7,7 @@ import time
 import traceback
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from src.consumers import Claimed, Delivery
 from src.handlers.context import Context
@@ -16,8 +16,7 @@ from src.outcome import Outcome, Progress
 from src.store.attempts import Attempt, Fence
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(NamedTuple):
     """An attempt's outcome on its way to the database, and the delivery to ack after it."""
 
     attempt: Attempt

@@ -75,7 +75,8 @@ class Executor:
         self._work: queue.SimpleQueue[Execution] = queue.SimpleQueue()
         self._limits = Limits(self._watched, self._look_after)
         self._pace = Pace()
-        #: Room is made for more once so few wait: claims are cheap in large batches.
+        #: Room is made for more once so few wait: half of them, so that claims are cheap in large
+        #: batches, and the slots go on with the other half while a claim is under way.
         self._few = 0
         #: What waits for a slot, what occupies one, and the threads that are in none any more.
         self._waiting: dict[Fence, Execution] = {}
@@ -98,7 +99,7 @@ class Executor:
         # Slots with long work will not be there for what is claimed ahead.
         slow = sum(execution.began_at < late for execution in list(self._running.values()))
         ahead = self._pace.ahead(self._concurrency - slow)
-        self._few = min(ahead // 4, self._concurrency)
+        self._few = ahead // 2
         return max(0, self.free_slots() + ahead) if self._has_few() else 0
 
     def load(self) -> Load:
@@ -174,7 +175,7 @@ class Executor:
 
     def _count(self, outcome: Outcome) -> None:
         self._processed.add()
-        if isinstance(outcome, Failure | TimedOut):
+        if isinstance(outcome, (Failure, TimedOut)):
             self._failed.add()
 
     def _serve(self) -> None:

@@ -4,7 +4,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -15,7 +14,7 @@ from src.consumers import Delivery
 from src.contract import Status
 from src.decision import Decision, RetryPolicy, decide, random_spread
 from src.execution import Finished
-from src.logs import together
+from src.logs import info_each
 from src.outcome import Failure
 from src.store.attempts import Fence
 from src.store.dialect import brief, is_refusal
@@ -106,9 +105,13 @@ class Finisher:
         progress = {done.attempt.fence: done.progress for done in batch if done.progress}
         statuses = store.finish(decisions, progress)
         self._ack([done.delivery for done in batch if done.delivery])
-        with together():
-            for done in batch:
-                _log(done, statuses.get(done.attempt.fence), decisions[done.attempt.fence].error)
+        info_each(
+            __name__,
+            (
+                _event(done, statuses.get(done.attempt.fence), decisions[done.attempt.fence].error)
+                for done in batch
+            ),
+        )
         for done in batch:
             self._waiting.pop(done.attempt.fence, None)
         self._committed([done.attempt.fence for done in batch])
@@ -117,7 +120,7 @@ class Finisher:
         attempt = done.attempt
         policy = self._policies[attempt.type]
         decision = decide(done.outcome, attempt.counts, policy, random_spread())
-        return replace(decision, wants_webhook=True) if attempt.wants_webhook else decision
+        return decision._replace(wants_webhook=True) if attempt.wants_webhook else decision
 
     def _isolate(self, batch: Sequence[Finished], error: Exception) -> None:
         """Find the outcome that is refused, so that it holds up no other.
@@ -134,7 +137,7 @@ class Finisher:
         log.error("outcome cannot be written", exc_info=error, **_names(done))
         text = f"the outcome could not be stored: {type(error).__name__}"
         try:
-            self._commit([replace(done, outcome=Failure(text, permanent=True))], self._store)
+            self._commit([done._replace(outcome=Failure(text, permanent=True))], self._store)
         except Exception as again:  # noqa: BLE001 - whatever it is, the first one counts
             log.warning("nor can an error in its place", reason=type(again).__name__)
             later = threading.Timer(ASIDE_SECONDS, self._queue.put, [done])
@@ -142,10 +145,15 @@ class Finisher:
             later.start()
 
 
-def _log(done: Finished, status: Status | None, error: str | None) -> None:
-    event = "outcome refused, the task has moved on" if status is None else _EVENTS[status]
-    about = {"type": done.attempt.type, "seconds": round(done.seconds, 3)}
-    log.info(event, **_names(done), **about, **({"error": error} if error else {}))
+def _event(done: Finished, status: Status | None, error: str | None) -> dict[str, Any]:
+    event = {
+        "event": "outcome refused, the task has moved on" if status is None else _EVENTS[status],
+        "task_id": done.attempt.fence.task_id,
+        "attempt": done.attempt.fence.number,
+        "type": done.attempt.type,
+        "seconds": round(done.seconds, 3),
+    }
+    return event | {"error": error} if error else event
 
 
 def _names(done: Finished) -> dict[str, Any]:

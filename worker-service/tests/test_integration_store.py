@@ -14,10 +14,11 @@ from src.contract import Status
 from src.decision import Counts, Decision, decide, release
 from src.outcome import Failure, Progress, Success
 from src.store.attempts import Fence
+from src.store.candidates import lock_named
 from src.store.leases import Load
 from src.store.settle import LOCK_FOR_SETTLING
 from src.store.tables import ATTEMPTS, OUTBOX, TASK_TYPES, TASKS
-from src.store.tasks import _LOCK_FOR_CLAIM, LeaseLost, TaskStore, _hold_lease
+from src.store.tasks import LeaseLost, TaskStore, _hold_lease
 
 COMPLETE = decide(Success({"n": 1}), Counts(0, 0), POLICY, 0)
 RETRY = decide(Failure("boo", "trace"), Counts(0, 0), POLICY, 0)
@@ -563,8 +564,7 @@ def hold_for_poll(connection: Connection, bench: Bench, _task_id: str) -> None:
 
 
 def hold_for_claim(connection: Connection, bench: Bench, task_id: str) -> None:
-    named = {"worker": bench.worker_id, "task_ids": [task_id]}
-    connection.execute(_LOCK_FOR_CLAIM, named).all()
+    lock_named(connection, bench.worker_id, [task_id])
 
 
 @pytest.mark.real_server

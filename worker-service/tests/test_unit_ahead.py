@@ -3,7 +3,6 @@
 import queue
 import threading
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -146,7 +145,7 @@ def test_enough_is_enough_while_the_slots_are_busy(slots: Slots) -> None:
     slots.run_short_ones(20)
     slots.occupy(2)
 
-    slots.start(*"abc")
+    slots.start(*map(str, range(MOST_AHEAD // 2 + 1)))
 
     assert slots.executor.room() == 0
     assert slots.executor.load().busy == 2
@@ -169,7 +168,7 @@ def test_beside_a_suspect_nothing_is_claimed_ahead() -> None:
     dispatcher = Dispatcher(short.executor, held, lease, lambda _deliveries: None)
     dispatcher._consumers = [Asked()]
 
-    suspect = replace(attempt("suspect"), suspect=True)
+    suspect = attempt("suspect")._replace(suspect=True)
     held.add([suspect])
     dispatcher._turn()
     held.let_go([suspect.fence])

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -282,7 +281,7 @@ def test_a_suspect_is_held_alone_until_its_outcome_is_committed(
 ) -> None:
     lease.renew(time.monotonic())
     consumer = OneTask()
-    suspect = replace(claimed(Fence("suspect", 1)).attempt, suspect=True)
+    suspect = claimed(Fence("suspect", 1)).attempt._replace(suspect=True)
 
     held.add([suspect])
     turn(executor, held, lease, consumer)

@@ -1,6 +1,5 @@
 """Where tasks come from: pushed by the broker, or found in the table."""
 
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from src.store.attempts import Attempt
@@ -15,8 +14,7 @@ class Delivery(NamedTuple):
     priority: int
 
 
-@dataclass(frozen=True)
-class Claimed:
+class Claimed(NamedTuple):
     """An attempt to start, with the delivery to ack once its outcome is committed."""
 
     attempt: Attempt

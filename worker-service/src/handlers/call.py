@@ -32,6 +32,8 @@ MAX_RESULT_DEPTH = 20
 _INTEGERS = range(-(2**63), 2**64)
 #: The longest that a handler may put off its next attempt: 366 days.
 MAX_RETRY_AFTER_SECONDS = 31_622_400.0
+#: Made once: for each result it would cost more than to write it.
+_write = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 #: Wrong fields of a payload that an error names.
 MAX_FIELDS = 5
 
@@ -76,7 +78,7 @@ def _success(result: Any) -> Outcome:
     try:
         if isinstance(result, BaseModel):
             result = result.model_dump(mode="json")
-        size = len(json.dumps(result, allow_nan=False, ensure_ascii=False).encode())
+        size = len(_write(result).encode())
         _check(result, MAX_RESULT_DEPTH)
     except (TypeError, ValueError, RecursionError) as error:
         return Failure(f"the result cannot be kept as JSON: {describe(error)}", permanent=True)
@@ -91,7 +93,7 @@ def _success(result: Any) -> Outcome:
 
 def _check(value: Any, levels: int) -> None:
     """Raise ValueError for what JSON can say and a database would not give back equal."""
-    if isinstance(value, dict | list | tuple):
+    if isinstance(value, (dict, list, tuple)):
         if levels == 0:
             raise ValueError(f"nested deeper than {MAX_RESULT_DEPTH} levels")
         if isinstance(value, dict) and not all(isinstance(key, str) for key in value):

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,8 @@ from src.outcome import Progress, clip
 
 #: Characters of the column ``tasks.progress_note``.
 NOTE_CHARACTERS = 255
+#: Where an attempt's event is kept, once there is one.
+_CANCELLED = "_cancelled"
 
 
 class Cancellation(threading.Event):
@@ -63,9 +65,17 @@ class Context:
     #: When the attempt's time is over, in seconds of ``time.monotonic``.
     ends_at: float = math.inf
     report: Callable[[Progress], None] = lambda _progress: None
-    cancelled: Cancellation = field(default_factory=Cancellation)
     #: What ``progress`` was told last.
     latest: Progress | None = None
+
+    @property
+    def cancelled(self) -> Cancellation:
+        """Is set when the handler should stop. Made only once it is asked for: few are."""
+        # In one step: the handler and whoever tells it to stop get the same.
+        event: Cancellation = self.__dict__.get(_CANCELLED) or self.__dict__.setdefault(
+            _CANCELLED, Cancellation()
+        )
+        return event
 
     @cached_property
     def log(self) -> Any:
@@ -92,5 +102,5 @@ class Context:
         Raises:
             Cancelled: let it pass through.
         """
-        if self.cancelled.is_set():
+        if _CANCELLED in self.__dict__ and self.cancelled.is_set():
             raise Cancelled

@@ -64,7 +64,8 @@ def make_simulate(work_seconds: float, work_log: Path | None) -> Handler:
 def _wait(seconds: float, context: Context) -> None:
     steps = STEPS if seconds >= 1 else 1
     for step in range(1, steps + 1):
-        context.cancelled.wait(seconds / steps)
+        if seconds > 0:
+            context.cancelled.wait(seconds / steps)
         context.raise_if_cancelled()
         if steps > 1:
             context.progress(100 * step / steps)

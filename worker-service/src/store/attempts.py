@@ -1,6 +1,5 @@
 """An attempt as the worker carries it from the claim to the outcome."""
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from src.decision import Counts
@@ -13,8 +12,7 @@ class Fence(NamedTuple):
     number: int
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """A claimed task: its row says PROCESSING with this attempt's number."""
 
     fence: Fence

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Engine, bindparam, select, update
 
 from src.contract import PRIORITIES, Status
-from src.decision import Counts, Decision, release
+from src.decision import Decision, release
 from src.outcome import Progress
 from src.store.attempts import Attempt, Fence
+from src.store.candidates import Candidate, lock_named, lock_overdue, mark_started
 from src.store.complete import complete, plain_results
 from src.store.dialect import Now, delete_by_id, now
 from src.store.settle import settle
@@ -31,52 +32,7 @@ _PROGRESS = (
         updated_at=bindparam("instant"),
     )
 )
-
-
-#: What an attempt needs to know of its task. Being due is a column and no condition: a row that is
-#: not due must not look like one that is missing.
-_CLAIMED = (
-    TASKS.c.id,
-    TASKS.c.type,
-    TASKS.c.title,
-    TASKS.c.description,
-    TASKS.c.details,
-    TASKS.c.attempt,
-    TASKS.c.errors,
-    TASKS.c.crashes,
-    TASKS.c.max_attempts,
-    TASKS.c.timeout_seconds,
-    TASKS.c.callback_url,
-    and_(TASKS.c.status == Status.PENDING, TASKS.c.run_at <= Now()).label("is_due"),
-)
-
-
-# Made once: to put one together takes as long as to run it.
 _LEASE = select(Now()).where(WORKERS.c.id == bindparam("worker")).with_for_update(read=True)
-#: The lease and the tasks in one round trip: a row for each task that is there, one without a task
-#: where none is, and none at all without the lease. By primary key, see ``lock_tasks``.
-_LOCK_FOR_CLAIM: Select[Any] = (
-    select(*_CLAIMED)
-    .select_from(WORKERS)
-    .outerjoin(TASKS, TASKS.c.id.in_(bindparam("task_ids", expanding=True)))
-    .with_hint(TASKS, "FORCE INDEX (PRIMARY)", "mysql")
-    .where(WORKERS.c.id == bindparam("worker"))
-    .with_for_update()
-)
-_START = (
-    update(TASKS)
-    .with_hint("FORCE INDEX (PRIMARY)", dialect_name="mysql")
-    .where(TASKS.c.id.in_(bindparam("task_ids", expanding=True)))
-    .values(
-        status=Status.PROCESSING,
-        attempt=TASKS.c.attempt + 1,
-        worker_id=bindparam("worker"),
-        started_at=Now(),
-        progress=None,
-        progress_note=None,
-        updated_at=Now(),
-    )
-)
 
 
 class LeaseLost(Exception):
@@ -119,13 +75,12 @@ class TaskStore:
             LeaseLost: the worker must start over under a new id.
         """
         with self._engine.begin() as connection:
-            named = {"worker": worker_id, "task_ids": sorted(set(task_ids))}
-            rows = connection.execute(_LOCK_FOR_CLAIM, named).all()
-            if not rows:
+            found = lock_named(connection, worker_id, set(task_ids))
+            if not found:
                 raise LeaseLost(worker_id)
-            wanted = [row for row in rows if row.is_due and row.type in self._types]
+            wanted = [task for task in found if task.is_due and task.type in self._types]
             attempts = self._start(connection, worker_id, self._pick(wanted, take_suspect))
-        return Claim(attempts, set(task_ids) - {row.id for row in rows})
+        return Claim(attempts, set(task_ids) - {task.id for task in found})
 
     def claim_overdue(
         self, worker_id: str, limit: int, overdue_seconds: float, *, take_suspect: bool
@@ -140,25 +95,25 @@ class TaskStore:
         """
         with self._engine.begin() as connection:
             due = _hold_lease(connection, worker_id) - timedelta(seconds=overdue_seconds)
-            rows: list[Row[Any]] = []
+            tasks: list[Candidate] = []
             for priority in sorted(PRIORITIES.values()):
-                room = limit - len(rows)
+                room = limit - len(tasks)
                 if room == 0:
                     break
                 found = self._overdue(connection, priority, due, room, innocent=not take_suspect)
                 picked = self._pick(found, take_suspect)
                 if len(picked) < len(found):
                     # Suspects that must wait are not to stand in the way of those behind them.
-                    suspect = [row for row in picked if self._is_suspect(row)]
+                    suspect = [task for task in picked if self._is_suspect(task)]
                     innocent = room - len(suspect)
-                    picked = suspect + list(
-                        self._overdue(connection, priority, due, innocent, innocent=True)
+                    picked = suspect + self._overdue(
+                        connection, priority, due, innocent, innocent=True
                     )
-                rows += picked
+                tasks += picked
                 take_suspect = take_suspect and not any(map(self._is_suspect, picked))
-            attempts = self._start(connection, worker_id, rows)
+            attempts = self._start(connection, worker_id, tasks)
             if attempts and self._use_outbox:
-                delete_by_id(connection, [row.id for row in rows])
+                delete_by_id(connection, [task.id for task in tasks])
         return attempts
 
     def finish(
@@ -205,46 +160,29 @@ class TaskStore:
 
     def _overdue(
         self, connection: Connection, priority: int, due: datetime, limit: int, *, innocent: bool
-    ) -> Sequence[Any]:
-        """Lock the oldest that are overdue at a priority, passing over what others have locked."""
-        query = (
-            select(*_CLAIMED)
-            .with_hint(TASKS, "FORCE INDEX (tasks_due)", "mysql")
-            .where(
-                TASKS.c.status == Status.PENDING,
-                TASKS.c.priority == priority,
-                TASKS.c.run_at <= due,
-                TASKS.c.type.in_(self._types),
-            )
-            .order_by(TASKS.c.run_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        if innocent:
-            query = query.where(or_(TASKS.c.crashes == 0, TASKS.c.type.in_(self._isolated)))
-        return connection.execute(query).all()
+    ) -> list[Candidate]:
+        only = self._isolated if innocent else None
+        return lock_overdue(connection, self._types, priority, due, limit, innocent_or=only)
 
-    def _is_suspect(self, row: Row[Any]) -> bool:
-        return row.crashes > 0 and row.type not in self._isolated
+    def _is_suspect(self, task: Candidate) -> bool:
+        return task.crashes > 0 and task.type not in self._isolated
 
-    def _pick(self, rows: Sequence[Row[Any]], take_suspect: bool) -> list[Row[Any]]:
+    def _pick(self, tasks: list[Candidate], take_suspect: bool) -> list[Candidate]:
         """Leave out the tasks that cost a worker before, but for one if that is wanted.
 
         So a poisonous task takes no others with it more than once.
         """
-        suspects = list(filter(self._is_suspect, rows))
-        left_out = {row.id for row in (suspects[1:] if take_suspect else suspects)}
-        return [row for row in rows if row.id not in left_out]
+        suspects = list(filter(self._is_suspect, tasks))
+        left_out = {task.id for task in (suspects[1:] if take_suspect else suspects)}
+        return [task for task in tasks if task.id not in left_out] if left_out else tasks
 
     def _start(
-        self, connection: Connection, worker_id: str, rows: Sequence[Row[Any]]
+        self, connection: Connection, worker_id: str, tasks: Sequence[Candidate]
     ) -> list[Attempt]:
-        if not rows:
+        if not tasks:
             return []
-        connection.execute(
-            _START, {"task_ids": sorted(row.id for row in rows), "worker": worker_id}
-        )
-        return [_attempt(row, suspect=self._is_suspect(row)) for row in rows]
+        mark_started(connection, worker_id, [task.id for task in tasks])
+        return [task.claimed(suspect=self._is_suspect(task)) for task in tasks]
 
 
 def _hold_lease(connection: Connection, worker_id: str) -> datetime:
@@ -256,17 +194,3 @@ def _hold_lease(connection: Connection, worker_id: str) -> datetime:
     if instant is None:
         raise LeaseLost(worker_id)
     return instant
-
-
-def _attempt(row: Row[Any], *, suspect: bool) -> Attempt:
-    return Attempt(
-        fence=Fence(row.id, row.attempt + 1),
-        type=row.type,
-        title=row.title,
-        description=row.description,
-        details=row.details,
-        counts=Counts(row.errors, row.crashes, row.max_attempts),
-        timeout_seconds=row.timeout_seconds,
-        suspect=suspect,
-        wants_webhook=row.callback_url is not None,
-    )

@@ -1,0 +1,127 @@
+"""Tasks that may be claimed: as read, and the statements that read and claim them."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, and_, bindparam, or_, select, update
+
+from src.contract import Status
+from src.decision import Counts
+from src.store.attempts import Attempt, Fence
+from src.store.dialect import Now
+from src.store.tables import TASKS, WORKERS
+
+
+class Candidate(NamedTuple):
+    """What an attempt needs to know of its task, in the order of the columns read.
+
+    A tuple of ours, since a look into a row by name takes ten times as long.
+    """
+
+    id: str
+    type: str
+    title: str
+    description: str
+    details: Any
+    attempt: int
+    errors: int
+    crashes: int
+    max_attempts: int | None
+    timeout_seconds: int | None
+    callback_url: str | None
+    #: A column and no condition: a row that is not due must not look like one that is missing.
+    is_due: bool
+
+    def claimed(self, *, suspect: bool) -> Attempt:
+        """Return the attempt that this task's claim begins."""
+        return Attempt(
+            fence=Fence(self.id, self.attempt + 1),
+            type=self.type,
+            title=self.title,
+            description=self.description,
+            details=self.details,
+            counts=Counts(self.errors, self.crashes, self.max_attempts),
+            timeout_seconds=self.timeout_seconds,
+            suspect=suspect,
+            wants_webhook=self.callback_url is not None,
+        )
+
+
+_COLUMNS = (
+    *(TASKS.c[name] for name in Candidate._fields if name != "is_due"),
+    and_(TASKS.c.status == Status.PENDING, TASKS.c.run_at <= Now()).label("is_due"),
+)
+# Made once: to put a statement together takes as long as to run it.
+#: The lease and the tasks in one round trip: a row for each task that is there, one without a task
+#: where none is, and none at all without the lease. By primary key, see ``lock_tasks``.
+_LOCK: Select[Any] = (
+    select(*_COLUMNS)
+    .select_from(WORKERS)
+    .outerjoin(TASKS, TASKS.c.id.in_(bindparam("task_ids", expanding=True)))
+    .with_hint(TASKS, "FORCE INDEX (PRIMARY)", "mysql")
+    .where(WORKERS.c.id == bindparam("worker"))
+    .with_for_update()
+)
+_START = (
+    update(TASKS)
+    .with_hint("FORCE INDEX (PRIMARY)", dialect_name="mysql")
+    .where(TASKS.c.id.in_(bindparam("task_ids", expanding=True)))
+    .values(
+        status=Status.PROCESSING,
+        attempt=TASKS.c.attempt + 1,
+        worker_id=bindparam("worker"),
+        started_at=Now(),
+        progress=None,
+        progress_note=None,
+        updated_at=Now(),
+    )
+)
+
+
+def lock_named(
+    connection: Connection, worker_id: str, task_ids: Collection[str]
+) -> list[Candidate]:
+    """Lock the worker's own row and these tasks, where they are; without its row lock nothing.
+
+    No ``SKIP LOCKED``: locked is not deleted. Where no task is there, one of nothing but None
+    stands for the lease.
+    """
+    named = {"worker": worker_id, "task_ids": sorted(task_ids)}
+    return list(map(Candidate._make, connection.execute(_LOCK, named).all()))
+
+
+def lock_overdue(
+    connection: Connection,
+    types: Sequence[str],
+    priority: int,
+    due: datetime,
+    limit: int,
+    *,
+    innocent_or: Collection[str] | None = None,
+) -> list[Candidate]:
+    """Lock the oldest that are overdue at a priority, passing over what others have locked.
+
+    With ``innocent_or`` only those that have cost no worker yet, or are of one of these types.
+    """
+    query = (
+        select(*_COLUMNS)
+        .with_hint(TASKS, "FORCE INDEX (tasks_due)", "mysql")
+        .where(
+            TASKS.c.status == Status.PENDING,
+            TASKS.c.priority == priority,
+            TASKS.c.run_at <= due,
+            TASKS.c.type.in_(types),
+        )
+        .order_by(TASKS.c.run_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    if innocent_or is not None:
+        query = query.where(or_(TASKS.c.crashes == 0, TASKS.c.type.in_(innocent_or)))
+    return list(map(Candidate._make, connection.execute(query)))
+
+
+def mark_started(connection: Connection, worker_id: str, task_ids: Collection[str]) -> None:
+    """Make locked tasks PROCESSING, each with the next number of an attempt."""
+    connection.execute(_START, {"task_ids": sorted(task_ids), "worker": worker_id})
