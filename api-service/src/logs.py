@@ -55,8 +55,7 @@ os.register_at_fork(after_in_child=_OUTPUT.begin)
 def info_each(name: str, events: Iterable[EventDict]) -> None:
     """Write many events of the logger of that name, as its ``info`` would one by one.
 
-    They share the time and one write, so that each costs a quarter, and no other thread gets its
-    turn between them.
+    They share the time and one write, so that each costs a quarter.
     """
     if not structlog.get_logger(name).is_enabled_for(logging.INFO):
         return

@@ -52,7 +52,7 @@ _COLUMNS = (
     *(TASKS.c[name] for name in Candidate._fields if name != "is_due"),
     and_(TASKS.c.status == Status.PENDING, TASKS.c.run_at <= Now()).label("is_due"),
 )
-# Made once: to put a statement together takes as long as to run it.
+# Both made once: to put a statement together takes as long as to run it.
 #: The lease and the tasks in one round trip: a row for each task that is there, one without a task
 #: where none is, and none at all without the lease. By primary key, see ``lock_tasks``.
 _LOCK: Select[Any] = (
@@ -82,10 +82,10 @@ _START = (
 def lock_named(
     connection: Connection, worker_id: str, task_ids: Collection[str]
 ) -> list[Candidate]:
-    """Lock the worker's own row and these tasks, where they are; without its row lock nothing.
+    """Lock the worker's own row and those of these tasks that are there.
 
-    No ``SKIP LOCKED``: locked is not deleted. Where no task is there, one of nothing but None
-    stands for the lease.
+    No ``SKIP LOCKED``: locked is not deleted. Where none of the tasks is there, one candidate of
+    nothing but None stands for the worker's row; where that is gone there is no candidate.
     """
     named = {"worker": worker_id, "task_ids": sorted(task_ids)}
     return list(map(Candidate._make, connection.execute(_LOCK, named).all()))
@@ -98,11 +98,12 @@ def lock_overdue(
     due: datetime,
     limit: int,
     *,
-    innocent_or: Collection[str] | None = None,
+    isolated: Collection[str],
+    innocent: bool,
 ) -> list[Candidate]:
     """Lock the oldest that are overdue at a priority, passing over what others have locked.
 
-    With ``innocent_or`` only those that have cost no worker yet, or are of one of these types.
+    With ``innocent`` only those that have cost no worker yet, or are of an ``isolated`` type.
     """
     query = (
         select(*_COLUMNS)
@@ -117,8 +118,8 @@ def lock_overdue(
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    if innocent_or is not None:
-        query = query.where(or_(TASKS.c.crashes == 0, TASKS.c.type.in_(innocent_or)))
+    if innocent:
+        query = query.where(or_(TASKS.c.crashes == 0, TASKS.c.type.in_(isolated)))
     return list(map(Candidate._make, connection.execute(query)))
 
 

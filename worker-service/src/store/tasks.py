@@ -161,8 +161,15 @@ class TaskStore:
     def _overdue(
         self, connection: Connection, priority: int, due: datetime, limit: int, *, innocent: bool
     ) -> list[Candidate]:
-        only = self._isolated if innocent else None
-        return lock_overdue(connection, self._types, priority, due, limit, innocent_or=only)
+        return lock_overdue(
+            connection,
+            self._types,
+            priority,
+            due,
+            limit,
+            isolated=self._isolated,
+            innocent=innocent,
+        )
 
     def _is_suspect(self, task: Candidate) -> bool:
         return task.crashes > 0 and task.type not in self._isolated
