@@ -68,8 +68,8 @@ class TaskStore:
     def claim(self, worker_id: str, task_ids: Sequence[str], *, take_suspect: bool) -> Claim:
         """Make those tasks PROCESSING that are PENDING, due and of our types.
 
-        No ``SKIP LOCKED`` here: locked is not deleted. With ``take_suspect`` one task that has
-        cost a worker before may be among them, otherwise none.
+        With ``take_suspect`` one task that has cost a worker before may be among them, otherwise
+        none.
 
         Raises:
             LeaseLost: the worker must start over under a new id.
