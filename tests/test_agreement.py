@@ -22,7 +22,7 @@ LAYERS = {
         "api server",
         "services",
         "models db",
-        "contract config keys webhooks logs",
+        "prepared contract config keys webhooks logs",
     ],
     "worker-service": [
         "main",
@@ -35,7 +35,7 @@ LAYERS = {
         "rescue lease handlers store",
         "decision",
         "outcome",
-        "contract config hosts webhooks logs backoff stop watchdog pace tally",
+        "prepared contract config hosts webhooks logs backoff stop watchdog pace tally",
     ],
 }
 #: Packages that only these parts may import.
@@ -49,7 +49,7 @@ RESERVED = {
 }
 
 
-@pytest.mark.parametrize("file", ["contract.py", "logs.py", "webhooks.py"])
+@pytest.mark.parametrize("file", ["contract.py", "logs.py", "prepared.py", "webhooks.py"])
 def test_both_services_have_the_same_contract_logs_and_webhooks(file: str) -> None:
     api, worker = ((ROOT / name / "src" / file).read_bytes() for name in SERVICES)
 

@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete, event, text, update
+from pymysql.cursors import Cursor  # type: ignore[import-untyped]
+from sqlalchemy import delete, text, update
 from sqlalchemy.exc import IntegrityError
 
 from src.db.database import Database
@@ -141,7 +142,7 @@ def test_a_promise_is_due_when_its_task_is(real_database: Database) -> None:
 def test_the_longest_due_come_by_the_index_without_a_sort(real_database: Database) -> None:
     _store(real_database, 300, overdue_seconds=60)
 
-    with real_database.engine.begin() as connection, _plans(connection) as plans:
+    with real_database.engine.begin() as connection, _plans() as plans:
         lock_due(connection, 200)
 
     [plan] = [row for row in plans if row["table"] == "outbox"]
@@ -154,7 +155,7 @@ def test_the_delete_reads_the_outbox_by_its_key(real_database: Database) -> None
 
     with real_database.engine.begin() as connection:
         promises = lock_due(connection, 3).promises
-        with _plans(connection) as plans:
+        with _plans() as plans:
             delete_promises(connection, promises)
             delete_handed(connection, [promise.task_id for promise in promises])
 
@@ -167,7 +168,7 @@ def test_new_promises_read_the_tasks_by_their_key(real_database: Database) -> No
 
     with real_database.engine.begin() as connection:
         connection.execute(delete(Outbox))
-        with _plans(connection) as plans:
+        with _plans() as plans:
             promise_new(connection, ids)
 
     [plan] = [row for row in plans if row["table"] == "tasks"]
@@ -175,17 +176,19 @@ def test_new_promises_read_the_tasks_by_their_key(real_database: Database) -> No
 
 
 @contextmanager
-def _plans(connection: Connection) -> Iterator[list[dict[str, Any]]]:
-    """Collect the plan of each statement, explained just before it runs."""
+def _plans() -> Iterator[list[dict[str, Any]]]:
+    """Collect the plan of each statement, explained just before the driver runs it."""
     plans: list[dict[str, Any]] = []
+    execute = Cursor.execute
 
-    def explain(_c: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        cursor.execute(f"EXPLAIN FORMAT=TRADITIONAL {statement}", parameters)
+    def explain(cursor: Any, statement: str, parameters: Any = None) -> Any:
+        execute(cursor, f"EXPLAIN FORMAT=TRADITIONAL {statement}", parameters)
         names = [column[0] for column in cursor.description]
         plans.extend(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+        return execute(cursor, statement, parameters)
 
-    event.listen(connection, "before_cursor_execute", explain)
+    Cursor.execute = explain
     try:
         yield plans
     finally:
-        event.remove(connection, "before_cursor_execute", explain)
+        Cursor.execute = execute

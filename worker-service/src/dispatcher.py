@@ -38,6 +38,8 @@ class Dispatcher:
         self._ack = ack
         self._consumers: Sequence[Consumer] = ()
         self._woken = threading.Event()
+        #: There may have been something to claim when there was no room for it.
+        self._wants_room = True
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
@@ -49,6 +51,11 @@ class Dispatcher:
         # Mostly it is awake, and to look costs less than to tell it again.
         if not self._woken.is_set():
             self._woken.set()
+
+    def slot_freed(self) -> None:
+        """Wake up if there may be something for a slot; mostly there is not."""
+        if self._wants_room or any(c.seconds_until_ready() <= 0 for c in self._consumers):
+            self.wake()
 
     def may_act(self) -> bool:
         """Tell whether an attempt may be claimed or begin."""
@@ -114,6 +121,9 @@ class Dispatcher:
         return self._executor.free_slots() if alone else self._executor.room()
 
     def _seconds_to_wait(self) -> float:
+        # Noted before the look: a slot that is freed from here on wakes us.
+        self._wants_room = True
         if self._room() <= 0 or not self._lease.is_fresh():
             return LOOK_SECONDS
+        self._wants_room = False
         return min(LOOK_SECONDS, *(c.seconds_until_ready() for c in self._consumers))

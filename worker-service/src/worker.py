@@ -75,7 +75,7 @@ class Worker:
             patience_seconds=settings.lease_seconds,
             may_start=lambda: self._dispatcher.may_act(),
             finished=self._finisher.put,
-            slot_freed=self._wake,
+            slot_freed=lambda: self._dispatcher.slot_freed(),
             report=self._progress.report,
             worn_out=self._wear_out,
         )
@@ -212,9 +212,6 @@ class Worker:
     def _ack(self, deliveries: Sequence[Delivery]) -> None:
         if self._rabbit:
             self._rabbit.ack(deliveries)
-
-    def _wake(self) -> None:
-        self._dispatcher.wake()
 
     def _let_go(self, fences: Sequence[Fence]) -> None:
         held_suspects = self._held.suspects()

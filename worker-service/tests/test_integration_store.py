@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from conftest import POLICY, Bench, workers
-from sqlalchemy import Connection, delete, event, select
+from sqlalchemy import Connection, delete, select
+from statements import plans_of, statements_of
 
 from src.contract import Status
 from src.decision import Counts, Decision, decide, release
@@ -312,17 +313,6 @@ def successes(bench: Bench, *results: Any) -> dict[Fence, Decision]:
     }
 
 
-def statements(bench: Bench) -> list[str]:
-    """Return the list that statements will be added to."""
-    seen: list[str] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
-
-    event.listen(bench.engine, "before_cursor_execute", note)
-    return seen
-
-
 def test_each_success_keeps_its_own_result(bench: Bench) -> None:
     results = [{"n": 1}, {"n": True}, {"n": 1.5}, None, "é'\\\"%s", [], {"n": 1}, 2**62, False]
     decisions = successes(bench, *results)
@@ -358,18 +348,18 @@ def test_the_statements_own_times_are_written_like_all_others(bench: Bench) -> N
 @pytest.mark.parametrize("results", [[{"n": 1}] * 40, [{"n": n} for n in range(40)]])
 def test_successes_are_one_statement(bench: Bench, results: list[Any]) -> None:
     decisions = successes(bench, *results)
-    seen = statements(bench)
 
-    bench.tasks.finish(decisions)
+    with statements_of(bench.engine) as seen:
+        bench.tasks.finish(decisions)
 
-    assert len([s for s in seen if not s.startswith("BEGIN")]) == 1
+    assert len(seen) == 1
 
 
 def test_large_results_fit_into_statements_of_their_own(bench: Bench) -> None:
     decisions = successes(bench, *[str(n) * 60_000 for n in range(40)])
-    seen = statements(bench)
 
-    bench.tasks.finish(decisions)
+    with statements_of(bench.engine) as seen:
+        bench.tasks.finish(decisions)
 
     assert 1 < len(seen) < 10
     assert all(bench.task(f.task_id).result == d.result for f, d in decisions.items())
@@ -531,18 +521,10 @@ def test_successes_wait_for_no_strangers_row(bench: Bench) -> None:
 @pytest.mark.real_server
 def test_claims_and_outcomes_go_by_the_primary_key(bench: Bench) -> None:
     ids = [bench.add() for _ in range(5)]
-    plans: list[dict[str, Any]] = []
 
-    def explain(_c: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if "tasks" in statement:
-            cursor.execute(f"EXPLAIN FORMAT=TRADITIONAL {statement}", parameters)
-            names = [column[0] for column in cursor.description]
-            plans.extend(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
-
-    event.listen(bench.engine, "before_cursor_execute", explain)
-    claim(bench, *ids)
-    bench.tasks.finish(dict.fromkeys([Fence(i, 1) for i in ids], COMPLETE))
-    event.remove(bench.engine, "before_cursor_execute", explain)
+    with plans_of(bench.engine, "tasks") as plans:
+        claim(bench, *ids)
+        bench.tasks.finish(dict.fromkeys([Fence(i, 1) for i in ids], COMPLETE))
 
     by_table = [(plan["table"], plan["key"], plan["type"]) for plan in plans]
     assert by_table == [("workers", "PRIMARY", "const")] + [("tasks", "PRIMARY", "range")] * 3
@@ -602,16 +584,9 @@ def test_a_burial_waits_for_a_claim_that_is_under_way(
 def test_a_poll_is_ordered_by_the_index_without_a_sort(bench: Bench) -> None:
     for _ in range(200):
         bench.add()
-    plans: list[dict[str, Any]] = []
 
-    def explain(_c: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if "SKIP LOCKED" in statement:
-            cursor.execute(f"EXPLAIN FORMAT=TRADITIONAL {statement}", parameters)
-            names = [column[0] for column in cursor.description]
-            plans.extend(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
-
-    event.listen(bench.engine, "before_cursor_execute", explain)
-    poll(bench, limit=20)
+    with plans_of(bench.engine, "SKIP LOCKED") as plans:
+        poll(bench, limit=20)
 
     assert plans
     assert all(plan["key"] == "tasks_due" for plan in plans)

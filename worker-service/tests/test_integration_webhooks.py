@@ -2,15 +2,14 @@
 
 import base64
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from conftest import Bench
 from receivers import Receiver, answering, receiver, written
-from sqlalchemy import Engine, event
 from standardwebhooks import Webhook, WebhookVerificationError
+from statements import statements_of
 
 from src.config import SettingsError, load_settings
 from src.contract import Status
@@ -172,28 +171,16 @@ def test_a_claim_knows_who_is_to_be_told(bench: Bench) -> None:
     assert {a.fence.task_id: a.wants_webhook for a in claim.attempts} == {told: True, plain: False}
 
 
-@contextmanager
-def counted(engine: Engine) -> Iterator[list[str]]:
-    statements: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement.split()[0])
-
-    event.listen(engine, "before_cursor_execute", note)
-    yield statements
-    event.remove(engine, "before_cursor_execute", note)
-
-
 def test_who_asks_for_none_pays_nothing(bench: Bench) -> None:
     done, failed = bench.running(), bench.running()
 
-    with counted(bench.engine) as statements:
+    with statements_of(bench.engine) as statements:
         bench.tasks.finish({Fence(done, 1): Decision(Status.COMPLETED, result=1)})
-    assert [s for s in statements if s != "BEGIN"] == ["UPDATE"]
-    with counted(bench.engine) as statements:
+    assert [s.split()[0] for s in statements] == ["UPDATE"]
+    with statements_of(bench.engine) as statements:
         bench.tasks.finish({Fence(failed, 1): FAIL})
     # The row, the time, the task, the ledger.
-    assert [s for s in statements if s != "BEGIN"] == ["SELECT", "SELECT", "UPDATE", "INSERT"]
+    assert [s.split()[0] for s in statements] == ["SELECT", "SELECT", "UPDATE", "INSERT"]
 
 
 # --- sent -----------------------------------------------------------------------------------------

@@ -98,8 +98,15 @@ class Connection:
 
     def __init__(self) -> None:
         self.later: list[Any] = []
+        self.called = 0
+
+    def be_later(self) -> None:
+        due, self.later = self.later, []
+        for action in due:
+            action()
 
     def add_callback_threadsafe(self, action: Any) -> None:
+        self.called += 1
         action()
 
     def call_later(self, _seconds: float, action: Any) -> None:
@@ -109,7 +116,7 @@ class Connection:
 def consuming() -> RabbitConsumer:
     store: Any = None
     return RabbitConsumer(
-        "amqp://localhost", task_queue("classic"), 8, store, Lease(15), threading.Event().set
+        "amqp://localhost", task_queue("classic"), 32, store, Lease(15), threading.Event().set
     )
 
 
@@ -123,13 +130,53 @@ def test_another_channel_counts_anew_and_is_told_nothing_of_the_earlier_one() ->
     consumer._begin(connection, first)
     deliver(consumer, range(1, 3))
     consumer.ack([Delivery("a", 1, 1, 4), Delivery("b", 2, 1, 4)])
+    connection.be_later()
 
     consumer._begin(connection, second)
     deliver(consumer, range(1, 4))
     consumer.ack([Delivery("c", 5, 1, 4), Delivery("d", 1, 2, 4), Delivery("e", 2, 2, 4)])
+    connection.be_later()
 
     assert first.acked == [(2, True)]
     assert second.acked == [(2, True)]
+
+
+def test_acks_wait_a_moment_for_others_and_wake_the_thread_once() -> None:
+    consumer, connection, channel = consuming(), Connection(), Channel()
+    consumer._begin(connection, channel)
+    deliver(consumer, range(1, 5))
+
+    for tag in (1, 2, 3):
+        consumer.ack([Delivery("t", tag, 1, 4)])
+
+    assert (channel.acked, connection.called) == ([], 1)
+    connection.be_later()
+    assert channel.acked == [(3, True)]
+    consumer.ack([Delivery("t", 4, 1, 4)])
+    connection.be_later()
+    assert channel.acked == [(3, True), (4, True)]
+
+
+def test_an_eighth_of_the_prefetch_is_acked_at_once() -> None:
+    consumer, connection, channel = consuming(), Connection(), Channel()
+    consumer._begin(connection, channel)
+    deliver(consumer, range(1, 10))
+
+    consumer.ack([Delivery("t", tag, 1, 4) for tag in range(1, 6)])
+
+    assert channel.acked == [(5, True)]
+
+
+def test_who_leaves_acks_what_is_settled() -> None:
+    consumer, connection, channel = consuming(), Connection(), Channel()
+    consumer._begin(connection, channel)
+    deliver(consumer, range(1, 3))
+    consumer.ack([Delivery("t", 1, 1, 4)])
+    consumer._thread.join = lambda _seconds: None  # type: ignore[method-assign, misc, assignment]
+
+    consumer.close(seconds=0)
+
+    assert channel.acked == [(1, True)]
 
 
 def test_an_ack_waits_a_moment_only_and_not_on_another_channel() -> None:

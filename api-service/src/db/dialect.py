@@ -12,6 +12,8 @@ from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from src.prepared import READ_ONLY
+
 #: Connections for the request threads, the relay and the watcher; the servers' default is 151
 #: for everyone.
 POOL_SIZE = 10
@@ -34,8 +36,6 @@ _AWAY = frozenset(
         *(3118, 4151),
     }
 )
-#: Read-only after a failover: the connection looks healthy and leads to the wrong server.
-_READ_ONLY = frozenset({1290, 1836})
 
 #: Seconds after which the server ends a silent session. A process that was frozen inside a
 #: transaction holds its row locks no longer than this; an idle connection is simply made anew.
@@ -123,7 +123,7 @@ def is_away(error: DBAPIError) -> bool:
     """Tell whether the database cannot be reached or used, rather than the statement be wrong."""
     return (
         error.connection_invalidated
-        or _code(error) in _AWAY | _COLLISIONS | _READ_ONLY
+        or _code(error) in _AWAY | _COLLISIONS | READ_ONLY
         or isinstance(error.orig, sqlite3.OperationalError)
     )
 
@@ -159,7 +159,7 @@ def _replace_idle(_connection: Any, entry: ConnectionPoolEntry, _proxy: Any) -> 
 
 
 def _leave_read_only_servers(context: ExceptionContext) -> None:
-    if _first_argument(context.original_exception) in _READ_ONLY:
+    if _first_argument(context.original_exception) in READ_ONLY:
         context.is_disconnect = True
 
 

@@ -4,15 +4,17 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property, lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Text, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from src.contract import DEFAULT_TYPE
 from src.db.database import Database, DatabaseUnavailable
 from src.db.dialect import is_duplicate, now
 from src.models.tables import Task
+from src.prepared import Prepared
 from src.services.errors import KeyReused
 from src.services.outbox import promise_new
 from src.services.publisher import Message
@@ -67,9 +69,14 @@ class NewTask:
     priority: int
     repeatable: Repeatable | None = None
 
+    @cached_property
+    def details(self) -> str | None:
+        """The client's metadata as JSON."""
+        return None if self.wish.details is None else json.dumps(self.wish.details)
+
     def size(self) -> int:
         """Return about how many bytes its row takes in a statement."""
-        return len(self.wish.description.encode()) + len(json.dumps(self.wish.details))
+        return len(self.wish.description.encode()) + len(self.details or "")
 
 
 @dataclass(frozen=True)
@@ -191,10 +198,6 @@ def _is_stored(connection: Connection, task_id: str) -> bool:
     return connection.scalar(select(Task.id).where(Task.id == task_id)) is not None
 
 
-#: Made once: to put a statement together takes as long as to run it.
-_INSERT_TASKS = insert(Task)
-
-
 def insert_tasks(
     connection: Connection, tasks: Sequence[NewTask], *, promise_delivery: bool
 ) -> set[str]:
@@ -209,10 +212,19 @@ def insert_tasks(
     instant = now(connection) if any(task.wish.is_for_later for task in tasks) else None
     # Sorted, so that two batches wait for each other in one order only.
     rows = [_row(task, instant) for task in sorted(tasks, key=lambda task: task.task_id)]
-    connection.execute(_INSERT_TASKS, _without_unset(rows))
+    rows = _without_unset(rows)
+    _insertion(tuple(rows[0])).insert(connection, rows)
     if promise_delivery:
         promise_new(connection, [row["id"] for row in rows])
-    return {row["id"] for row in rows if row["run_at"] == instant}
+    return {row["id"] for row in rows if row.get("run_at") == instant}
+
+
+@lru_cache(maxsize=64)
+def _insertion(names: Sequence[str]) -> Prepared:
+    """Return the statement for rows that have these columns."""
+    text = {"metadata": bindparam("metadata", type_=Text)}
+    values = {name: text.get(name, bindparam(name)) for name in names}
+    return Prepared(insert(Task).values(values))
 
 
 def _due_at(wish: Submission, instant: datetime) -> datetime:
@@ -229,7 +241,7 @@ def _row(task: NewTask, instant: datetime | None) -> dict[str, Any]:
         "id": task.task_id,
         "title": wish.title,
         "description": wish.description,
-        "metadata": wish.details,
+        "metadata": task.details,
         "type": wish.type,
         "priority": task.priority,
         "max_attempts": wish.max_attempts,

@@ -11,18 +11,20 @@ from sqlalchemy.dialects import mysql
 from src.contract import Status
 from src.db.dialect import now
 from src.models.tables import Outbox, Task
+from src.prepared import Prepared
 from src.services.publisher import Message
 
 #: After so long without its row being deleted, the relay that was handed a message has died.
 HANDED_OVERDUE = timedelta(seconds=5)
 
-# Made once: to put a statement together takes as long as to run it.
 #: Due when the task is, to the digit; and handed if that is at once.
-_PROMISE_NEW = insert(Outbox).from_select(
-    ["task_id", "due_at", "handed"],
-    select(Task.id, Task.run_at, Task.run_at <= Task.created_at)
-    .with_hint(Task, "FORCE INDEX (PRIMARY)", "mysql")
-    .where(Task.id.in_(bindparam("ids", expanding=True))),
+_PROMISE_NEW = Prepared(
+    insert(Outbox).from_select(
+        ["task_id", "due_at", "handed"],
+        select(Task.id, Task.run_at, Task.run_at <= Task.created_at)
+        .with_hint(Task, "FORCE INDEX (PRIMARY)", "mysql")
+        .where(Task.id.in_(bindparam("ids", expanding=True))),
+    )
 )
 
 # A list in one parameter, read by the server. Said to be ASCII, or the server compares as utf8mb4
@@ -64,7 +66,7 @@ class Due:
 
 def promise_new(connection: Connection, task_ids: Sequence[str]) -> None:
     """Promise the deliveries of tasks that this transaction has stored."""
-    connection.execute(_PROMISE_NEW, {"ids": sorted(task_ids)})
+    _PROMISE_NEW.count(connection, {"ids": sorted(task_ids)})
 
 
 def lock_due(connection: Connection, limit: int, floor: datetime | None = None) -> Due:

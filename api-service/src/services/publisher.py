@@ -1,5 +1,6 @@
 """A channel with confirms, driven by the thread that owns it; the only pika of the API."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ CONNECT_SECONDS = 5
 CLOSE_SECONDS = 0.5
 #: Seconds between heartbeats. A dead link is noticed sooner, by its missing confirms.
 HEARTBEAT_SECONDS = 30
+#: Seconds between two looks at what the broker says of its own accord, heartbeats and alarms.
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,26 @@ class BrokerError(Exception):
     """The broker is away, refuses us or does not answer in time."""
 
 
+class _Connection(pika.SelectConnection):  # type: ignore[misc] # pika tells no types
+    """Sends together what was written since it last sent.
+
+    pika hands each frame to the system by itself: three calls a message, and with each of them
+    the thread lets go of the interpreter and queues up for it again.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._written: list[bytes] = []
+        super().__init__(*args, **options)
+
+    def send_written(self) -> None:
+        if self._written and not self.is_closed:
+            super()._adapter_emit_data(b"".join(self._written))
+        self._written.clear()
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        self._written.append(data)
+
+
 class Publisher:
     """One SelectConnection. Only ``wake`` may be called by another thread.
 
@@ -51,13 +74,13 @@ class Publisher:
         self._unconfirmed: dict[int, str] = {}
         self._confirmed: set[str] = set()
         self._returned: set[str] = set()
-        self._woken = False
+        self._woken = threading.Event()
         parameters = pika.URLParameters(url)
         parameters.heartbeat = HEARTBEAT_SECONDS
         parameters.socket_timeout = parameters.stack_timeout = CONNECT_SECONDS
         parameters.connection_attempts = 1
         parameters.client_properties = {"connection_name": "api-service relay"}
-        self._connection = pika.SelectConnection(
+        self._connection = _Connection(
             parameters,
             on_open_callback=lambda connection: connection.channel(on_open_callback=self._opened),
             on_open_error_callback=lambda _c, error: self._fail(error),
@@ -97,18 +120,23 @@ class Publisher:
         return self._confirmed - self._returned
 
     def idle(self, seconds: float) -> None:
-        """Serve the connection for so long, or until woken.
+        """Wait for so long, or until woken, and look after the connection now and then.
+
+        Not in pika's loop: to get out of it takes three system calls, and the message that comes
+        next waits for them.
 
         Raises:
             BrokerError: the connection is lost.
         """
-        self._turn_until(lambda: self._woken, seconds)
-        self._woken = False
+        if not self._woken.wait(min(seconds, LOOK_SECONDS)):
+            self._loop.call_later(0, lambda: None)
+            self._step()
+        self._woken.clear()
         self._raise_failure()
 
     def wake(self) -> None:
         """End ``idle``, from any thread."""
-        self._loop.add_callback_threadsafe(self._wake)
+        self._woken.set()
 
     def close(self) -> None:
         """Let go of the connection, politely if it takes no time."""
@@ -145,10 +173,15 @@ class Publisher:
         timer = self._loop.call_later(seconds, lambda: None)
         try:
             while not done() and time.monotonic() < deadline:
-                self._loop.poll()
-                self._loop.process_timeouts()
+                self._step()
         finally:
             self._loop.remove_timeout(timer)
+
+    def _step(self) -> None:
+        """Send and receive once, or wait for the next timer."""
+        self._connection.send_written()
+        self._loop.poll()
+        self._loop.process_timeouts()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -181,9 +214,6 @@ class Publisher:
             task_id = self._unconfirmed.pop(sent, None)
             if positive and task_id is not None:
                 self._confirmed.add(task_id)
-
-    def _wake(self) -> None:
-        self._woken = True
 
     def _fail(self, reason: object) -> None:
         self._failure = self._failure or str(reason) or type(reason).__name__

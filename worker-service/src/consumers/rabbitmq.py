@@ -1,6 +1,7 @@
 """Takes what the broker pushes. The connection's thread never runs a handler or a statement."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between heartbeats: a dead link is noticed within two.
 HEARTBEAT_SECONDS = 5
-#: Seconds that an ack may wait to be sent together with a lower one.
+#: Seconds that an ack may wait to be sent together with others. Nobody waits for it.
 ACK_SECONDS = 0.1
 #: Seconds that connecting, a handshake or a blocked connection may take.
 CONNECT_SECONDS = 5
@@ -52,6 +53,8 @@ class RabbitConsumer:
         self.inbox = Inbox()
         self._generation = 0
         self._acks = self._no_acks()
+        #: To be acked; and whether the connection's thread knows that it will have to.
+        self._settled: deque[Delivery] = deque()
         self._acks_due = False
         self._connection: Any = None
         self._channel: Any = None
@@ -74,7 +77,7 @@ class RabbitConsumer:
         What still runs here is a left-over there, since its row is not PENDING.
         """
         self._stop.set()
-        self._in_thread(lambda: None)
+        self._in_thread(self._ack_settled)
         self._thread.join(seconds)
 
     def seconds_until_ready(self) -> float:
@@ -105,12 +108,17 @@ class RabbitConsumer:
         return claimed
 
     def ack(self, deliveries: Sequence[Delivery]) -> None:
-        """Settle deliveries, from any thread. On a lost channel there is nothing to do:
+        """Settle deliveries in a moment, from any thread: to wake the connection's costs more.
 
-        the broker delivers them again, and then they are left-overs.
+        On a lost channel there is nothing to do: the broker delivers them again, and then they
+        are left-overs.
         """
-        if deliveries:
-            self._in_thread(partial(self._ack, list(deliveries)))
+        self._settled.extend(deliveries)
+        if len(self._settled) > self._prefetch // 8:
+            self._in_thread(self._ack_settled)
+        elif self._settled and not self._acks_due:
+            self._acks_due = True
+            self._in_thread(self._ack_later)
 
     def _in_thread(self, action: Callable[[], None]) -> None:
         connection = self._connection
@@ -121,18 +129,28 @@ class RabbitConsumer:
         except AMQPError:
             log.debug("connection lost before an ack")
 
-    def _ack(self, deliveries: Sequence[Delivery]) -> None:
-        tags = [d.tag for d in deliveries if d.generation == self._generation]
-        self._send(self._acks.settle(tags))
+    def _ack_settled(self) -> None:
+        """Ack what is settled, but for what may wait for a lower tag."""
+        self._ack_together()
         if self._acks.waits() and not self._acks_due:
-            self._acks_due = True
-            self._connection.call_later(ACK_SECONDS, partial(self._ack_rest, self._acks))
+            self._ack_later()
 
-    def _ack_rest(self, acks: Acks) -> None:
-        """Ack one by one what waited for a lower tag in vain, if the channel is still the same."""
+    def _ack_later(self) -> None:
+        self._acks_due = True
+        self._connection.call_later(ACK_SECONDS, partial(self._ack_all, self._acks))
+
+    def _ack_all(self, acks: Acks) -> None:
+        """Ack everything that is settled, one by one if need be; not on another channel."""
         if acks is self._acks:
+            # Noted first: what is settled from here on asks for another time.
             self._acks_due = False
+            self._ack_together()
             self._send(acks.one_by_one())
+
+    def _ack_together(self) -> None:
+        settled = [self._settled.popleft() for _ in range(len(self._settled))]
+        tags = [d.tag for d in settled if d.generation == self._generation]
+        self._send(self._acks.settle(tags))
 
     def _send(self, acks: Sequence[Ack]) -> None:
         for ack in acks:

@@ -1,13 +1,15 @@
 """Tasks that may be claimed: as read, and the statements that read and claim them."""
 
+import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Text, and_, bindparam, or_, select, type_coerce, update
 
 from src.contract import Status
 from src.decision import Counts
+from src.prepared import Prepared
 from src.store.attempts import Attempt, Fence
 from src.store.dialect import Now
 from src.store.tables import TASKS, WORKERS
@@ -23,7 +25,8 @@ class Candidate(NamedTuple):
     type: str
     title: str
     description: str
-    details: Any
+    #: JSON.
+    details: str | None
     attempt: int
     errors: int
     crashes: int
@@ -40,7 +43,7 @@ class Candidate(NamedTuple):
             type=self.type,
             title=self.title,
             description=self.description,
-            details=self.details,
+            details=json.loads(self.details) if self.details else None,
             counts=Counts(self.errors, self.crashes, self.max_attempts),
             timeout_seconds=self.timeout_seconds,
             suspect=suspect,
@@ -49,13 +52,15 @@ class Candidate(NamedTuple):
 
 
 _COLUMNS = (
-    *(TASKS.c[name] for name in Candidate._fields if name != "is_due"),
+    *(TASKS.c[name] for name in ("id", "type", "title", "description")),
+    type_coerce(TASKS.c.details, Text),
+    *(TASKS.c[name] for name in ("attempt", "errors", "crashes", "max_attempts")),
+    *(TASKS.c[name] for name in ("timeout_seconds", "callback_url")),
     and_(TASKS.c.status == Status.PENDING, TASKS.c.run_at <= Now()).label("is_due"),
 )
-# Both made once: to put a statement together takes as long as to run it.
 #: The lease and the tasks in one round trip: a row for each task that is there, one without a task
 #: where none is, and none at all without the lease. By primary key, see ``lock_tasks``.
-_LOCK: Select[Any] = (
+_LOCK = Prepared(
     select(*_COLUMNS)
     .select_from(WORKERS)
     .outerjoin(TASKS, TASKS.c.id.in_(bindparam("task_ids", expanding=True)))
@@ -63,7 +68,7 @@ _LOCK: Select[Any] = (
     .where(WORKERS.c.id == bindparam("worker"))
     .with_for_update()
 )
-_START = (
+_START = Prepared(
     update(TASKS)
     .with_hint("FORCE INDEX (PRIMARY)", dialect_name="mysql")
     .where(TASKS.c.id.in_(bindparam("task_ids", expanding=True)))
@@ -88,7 +93,7 @@ def lock_named(
     nothing but None stands for the worker's row; where that is gone there is no candidate.
     """
     named = {"worker": worker_id, "task_ids": sorted(task_ids)}
-    return list(map(Candidate._make, connection.execute(_LOCK, named).all()))
+    return list(map(Candidate._make, _LOCK.rows(connection, named)))
 
 
 def lock_overdue(
@@ -125,4 +130,4 @@ def lock_overdue(
 
 def mark_started(connection: Connection, worker_id: str, task_ids: Collection[str]) -> None:
     """Make locked tasks PROCESSING, each with the next number of an attempt."""
-    connection.execute(_START, {"task_ids": sorted(task_ids), "worker": worker_id})
+    _START.count(connection, {"task_ids": sorted(task_ids), "worker": worker_id})

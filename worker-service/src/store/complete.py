@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Text,
     Update,
     and_,
     bindparam,
@@ -20,6 +21,7 @@ from sqlalchemy import (
 from src.contract import Status
 from src.decision import Decision
 from src.outcome import Progress
+from src.prepared import Prepared
 from src.store.attempts import Fence
 from src.store.dialect import Now
 from src.store.tables import TASKS
@@ -55,8 +57,13 @@ def _write(connection: Connection, part: Mapping[Fence, str]) -> int:
     if len(numbers) > 1 or len(written) > 1:
         return connection.execute(_completion(_is_any_of(part), _result(part))).rowcount
     ids = [fence.task_id for fence in part]
-    alike = {"task_ids": ids, "number": numbers.pop(), "result": json.loads(written.pop())}
-    return connection.execute(_COMPLETE_ALIKE, alike).rowcount
+    result = written.pop()
+    alike = {
+        "task_ids": ids,
+        "number": numbers.pop(),
+        "result": None if result == "null" else result,
+    }
+    return _COMPLETE_ALIKE.count(connection, alike)
 
 
 def _parts(results: Mapping[Fence, Any]) -> Iterator[dict[Fence, str]]:
@@ -90,13 +97,15 @@ def _completion(whose: ColumnElement[bool], result: ColumnElement[Any]) -> Updat
     )
 
 
-#: Made once, for tasks that differ in nothing but their id.
-_COMPLETE_ALIKE = _completion(
-    and_(
-        TASKS.c.id.in_(bindparam("task_ids", expanding=True)),
-        TASKS.c.attempt == bindparam("number"),
-    ),
-    bindparam("result", type_=TASKS.c.result.type),
+#: For tasks that differ in nothing but their id.
+_COMPLETE_ALIKE = Prepared(
+    _completion(
+        and_(
+            TASKS.c.id.in_(bindparam("task_ids", expanding=True)),
+            TASKS.c.attempt == bindparam("number"),
+        ),
+        bindparam("result", type_=Text),
+    )
 )
 
 

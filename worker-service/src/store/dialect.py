@@ -31,6 +31,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.functions import FunctionElement
 
+from src.prepared import READ_ONLY
+
 #: Seconds to wait for a row lock. Longer than anything here holds one.
 LOCK_WAIT_SECONDS = 3
 #: Seconds until a connection stands.
@@ -39,8 +41,6 @@ CONNECT_SECONDS = 3.0
 #: transaction holds its row locks no longer than this; an idle connection is simply made anew.
 IDLE_SECONDS = 15
 
-#: Read-only after a failover: the connection looks healthy and leads to the wrong server.
-_READ_ONLY = frozenset({1290, 1836})
 #: The server refuses a value: too long, out of range, no JSON, too deep, too large a packet.
 #: PyMySQL makes an OperationalError of every code that it does not know, so the class alone tells
 #: too little; and everything that is not one of these passes, or a person mends it.
@@ -181,7 +181,7 @@ def _replace_idle(_connection: Any, entry: ConnectionPoolEntry, _proxy: Any) -> 
 
 
 def _leave_read_only_servers(context: ExceptionContext) -> None:
-    if _first_argument(context.original_exception) in _READ_ONLY:
+    if _first_argument(context.original_exception) in READ_ONLY:
         context.is_disconnect = True
 
 

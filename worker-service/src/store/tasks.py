@@ -152,10 +152,10 @@ class TaskStore:
 
     def _complete(self, results: Mapping[Fence, Any]) -> bool:
         """Complete the tasks without a look at them; undo it all if an attempt was not current."""
-        with self._engine.connect() as connection:
+        with self._engine.connect() as connection, connection.begin() as transaction:
             all_current = complete(connection, results)
-            if all_current:
-                connection.commit()
+            if not all_current:
+                transaction.rollback()
             return all_current
 
     def _overdue(

@@ -1,0 +1,118 @@
+"""The statements that the driver runs by itself: they are the same, and their errors, too."""
+
+from typing import Any
+
+import pytest
+from conftest import Bench
+from pymysql.err import OperationalError as Refused  # type: ignore[import-untyped]
+from sqlalchemy import Text, bindparam, insert, select, type_coerce, update
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+
+from src.prepared import Prepared
+from src.store.tables import OUTBOX, TASKS
+
+READ = Prepared(
+    select(TASKS.c.id, TASKS.c.title, type_coerce(TASKS.c.details, Text), TASKS.c.attempt)
+    .where(TASKS.c.id.in_(bindparam("ids", expanding=True)), TASKS.c.status == "PENDING")
+    .order_by(TASKS.c.id)
+)
+RENAME = Prepared(update(TASKS).where(TASKS.c.id == bindparam("task")).values(title="new"))
+PROMISE = Prepared(
+    insert(OUTBOX).values(
+        {name: bindparam(name) for name in ("task_id", "due_at", "handed")},
+    )
+)
+
+
+def test_lists_constants_and_odd_values_reach_the_server(bench: Bench) -> None:
+    odd = "%s 'é' \\ %(ids)s ; --"
+    ids = sorted([bench.add(title=odd, details={"a": [1, odd]}), bench.add(title=odd)])
+    bench.running(title=odd)
+
+    with bench.engine.begin() as connection:
+        rows = READ.rows(connection, {"ids": [*ids, "%s' --"]})
+
+    assert [row[0] for row in rows] == ids
+    assert {row[1] for row in rows} == {odd}
+    assert all(isinstance(row[2], str | None) for row in rows)
+
+
+def test_it_counts_what_it_finds_and_not_only_what_it_changes(bench: Bench) -> None:
+    task = bench.add(title="new")
+
+    with bench.engine.begin() as connection:
+        counts = [RENAME.count(connection, {"task": name}) for name in (task, task, "none")]
+
+    assert counts == [1, 1, 0]
+
+
+def test_many_rows_are_inserted_at_once(bench: Bench) -> None:
+    rows = [{"task_id": f"{n}", "due_at": bench.now(), "handed": n % 2 == 0} for n in range(300)]
+
+    with bench.engine.begin() as connection:
+        PROMISE.insert(connection, rows)
+
+    assert {(row.task_id, row.handed) for row in bench.rows(OUTBOX)} == {
+        (row["task_id"], row["handed"]) for row in rows
+    }
+
+
+def test_nothing_stays_of_what_is_rolled_back(bench: Bench) -> None:
+    task = bench.add(title="old")
+
+    with bench.engine.connect() as connection, connection.begin() as transaction:
+        RENAME.count(connection, {"task": task})
+        transaction.rollback()
+
+    assert bench.task(task).title == "old"
+
+
+@pytest.mark.real_server
+def test_outside_of_a_transaction_it_is_refused(bench: Bench) -> None:
+    with bench.engine.connect() as connection, pytest.raises(AssertionError):
+        RENAME.count(connection, {"task": "none"})
+
+
+def test_a_duplicate_is_sqlalchemys_error_and_tells_no_value(bench: Bench) -> None:
+    row: dict[str, Any] = {"task_id": "secret", "due_at": bench.now(), "handed": False}
+
+    with bench.engine.connect() as connection, connection.begin():
+        PROMISE.insert(connection, [row])
+        with pytest.raises(IntegrityError) as caught:
+            PROMISE.insert(connection, [row])
+
+    assert caught.value.hide_parameters
+    assert not caught.value.connection_invalidated
+    assert "INSERT INTO outbox" in str(caught.value)
+
+
+@pytest.mark.real_server
+def test_a_lost_connection_is_given_up_and_the_next_one_works(bench: Bench) -> None:
+    task = bench.add()
+
+    with bench.engine.connect() as connection, connection.begin() as transaction:
+        number = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar()
+        with bench.engine.begin() as other:
+            other.exec_driver_sql(f"KILL {number}")
+        with pytest.raises(OperationalError) as caught:
+            RENAME.count(connection, {"task": task})
+        transaction.rollback()
+
+    assert caught.value.connection_invalidated
+    with bench.engine.begin() as connection:
+        assert RENAME.count(connection, {"task": task}) == 1
+
+
+@pytest.mark.real_server
+def test_a_server_that_lets_nobody_write_is_left(bench: Bench, monkeypatch: Any) -> None:
+    def refuse(*_: Any) -> None:
+        raise Refused(1290, "read-only")
+
+    monkeypatch.setattr("pymysql.cursors.Cursor.execute", refuse)
+    with bench.engine.connect() as connection, connection.begin() as transaction:
+        with pytest.raises(DBAPIError) as caught:
+            RENAME.count(connection, {"task": "t"})
+        assert connection.invalidated
+        transaction.rollback()
+
+    assert caught.value.connection_invalidated
