@@ -20,9 +20,9 @@ Parameters = Mapping[str, Any]
 class Prepared:
     """A statement written out once, with a name for each parameter.
 
-    SQLAlchemy keeps what it has put together, but to run it again still takes three times the
-    driver's own CPU. What is rare may cost that. What each task costs goes this way, on MySQL and
-    MariaDB: rows are tuples, and values pass as the driver has them, so JSON has to be text.
+    SQLAlchemy keeps what it has put together, but to run it again still takes two to three times
+    the driver's own CPU. What is rare may cost that; what each task costs goes this way, on MySQL
+    and MariaDB. Rows are tuples, and values pass as the driver has them, so JSON has to be text.
     """
 
     def __init__(self, statement: ClauseElement) -> None:
