@@ -170,13 +170,13 @@ def test_an_eighth_of_the_prefetch_is_acked_at_once() -> None:
 def test_who_leaves_acks_what_is_settled() -> None:
     consumer, connection, channel = consuming(), Connection(), Channel()
     consumer._begin(connection, channel)
-    deliver(consumer, range(1, 3))
-    consumer.ack([Delivery("t", 1, 1, 4)])
+    deliver(consumer, range(1, 4))
+    consumer.ack([Delivery("t", 1, 1, 4), Delivery("t", 3, 1, 4)])
     consumer._thread.join = lambda _seconds: None  # type: ignore[method-assign, misc, assignment]
 
     consumer.close(seconds=0)
 
-    assert channel.acked == [(1, True)]
+    assert channel.acked == [(1, True), (3, False)]
 
 
 def test_an_ack_waits_a_moment_only_and_not_on_another_channel() -> None:

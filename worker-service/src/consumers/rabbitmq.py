@@ -77,7 +77,7 @@ class RabbitConsumer:
         What still runs here is a left-over there, since its row is not PENDING.
         """
         self._stop.set()
-        self._in_thread(self._ack_settled)
+        self._in_thread(partial(self._ack_all, self._acks))
         self._thread.join(seconds)
 
     def seconds_until_ready(self) -> float:
