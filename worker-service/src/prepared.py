@@ -35,7 +35,7 @@ class Prepared:
         """Run it in the connection's transaction; return what it reads."""
         if connection.dialect.name != "mysql":
             return connection.execute(self._statement, parameters).all()
-        with self._run(connection, self._constants | dict(parameters)) as cursor:
+        with self._run(connection, {**self._constants, **parameters}) as cursor:
             rows: Sequence[Any] = cursor.fetchall()
             return rows
 
@@ -43,7 +43,7 @@ class Prepared:
         """Run it in the connection's transaction; return how many rows it found."""
         if connection.dialect.name != "mysql":
             return connection.execute(self._statement, parameters).rowcount
-        with self._run(connection, self._constants | dict(parameters)) as cursor:
+        with self._run(connection, {**self._constants, **parameters}) as cursor:
             return int(cursor.rowcount)
 
     def insert(self, connection: Connection, rows: Sequence[Parameters]) -> None:
@@ -69,7 +69,8 @@ class Prepared:
     def _translated(self, connection: Connection, error: Any) -> BaseException:
         """Return SQLAlchemy's word for the driver's error; give up a connection that is lost."""
         dialect, driver = connection.dialect, connection.connection.dbapi_connection
-        is_lost = error.args[0] in READ_ONLY or dialect.is_disconnect(error, driver, None)
+        refuses_writes = not READ_ONLY.isdisjoint(error.args[:1])
+        is_lost = refuses_writes or dialect.is_disconnect(error, driver, None)
         if is_lost:
             connection.invalidate(error)
         translated: BaseException = DBAPIError.instance(

@@ -1,6 +1,5 @@
 """When a slot that becomes free wakes the dispatcher: only where that can lead to a claim."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from conftest import make_executor
@@ -20,21 +19,25 @@ class Source:
         return self.seconds
 
     def claim(self, slots: int, *, take_suspect: bool) -> list[Claimed]:
-        raise NotImplementedError
+        raise AssertionError("nobody is to claim here")
 
 
-def dispatching(room: Sequence[int]) -> Dispatcher:
-    """Make one whose executor says that it has so much room, one after the other."""
+def dispatching(source: Source, *, room: int) -> Dispatcher:
+    """Make one that has looked at how long to wait when there was so much room."""
     executor: Any = make_executor(concurrency=1)
-    left = list(room)
-    executor.room = lambda: left.pop(0) if len(left) > 1 else left[0]
-    return Dispatcher(executor, Held(), Lease(15), lambda _deliveries: None)
+    executor.room = lambda: room
+    lease: Any = Lease(15)
+    lease.is_fresh = lambda: True
+    dispatcher = Dispatcher(executor, Held(), lease, lambda _deliveries: None)
+    # The look has to find out by itself.
+    dispatcher._consumers, dispatcher._wants_room = [source], room > 0
+    dispatcher._seconds_to_wait()
+    return dispatcher
 
 
 def test_a_freed_slot_wakes_it_for_what_is_there_and_for_nothing_else() -> None:
     source = Source()
-    dispatcher = dispatching([1])
-    dispatcher._consumers, dispatcher._wants_room = [source], False
+    dispatcher = dispatching(source, room=1)
 
     dispatcher.slot_freed()
     assert not dispatcher._woken.is_set()
@@ -45,11 +48,8 @@ def test_a_freed_slot_wakes_it_for_what_is_there_and_for_nothing_else() -> None:
 
 
 def test_a_freed_slot_wakes_it_if_there_was_no_room_before() -> None:
-    source = Source()
-    dispatcher = dispatching([0, 1])
-    dispatcher._consumers = [source]
+    dispatcher = dispatching(Source(), room=0)
 
-    dispatcher._seconds_to_wait()
     dispatcher.slot_freed()
 
     assert dispatcher._woken.is_set()
