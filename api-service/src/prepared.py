@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ClauseElement, Connection
+import pymysql  # type: ignore[import-untyped]
+from pymysql.constants import CLIENT  # type: ignore[import-untyped]
+from sqlalchemy import ClauseElement, Connection, Engine, event
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError
 
@@ -14,7 +16,8 @@ READ_ONLY = frozenset({1290, 1836})
 #: Where SQLAlchemy would put a list's values in one by one; the driver takes the list whole.
 _LIST = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")
 
-Parameters = Mapping[str, Any]
+#: For one row, or for the one statement; or for each row of an INSERT.
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 class Prepared:
@@ -26,60 +29,109 @@ class Prepared:
     """
 
     def __init__(self, statement: ClauseElement) -> None:
-        self._statement: Any = statement
+        self.statement: Any = statement
         compiled = statement.compile(dialect=mysql.dialect(paramstyle="pyformat"))
-        self._text = _LIST.sub(r"%(\1)s", str(compiled))
+        self.text = _LIST.sub(r"%(\1)s", str(compiled))
+        self._insert, _, self._row = self.text.partition(" VALUES ")
         self._constants = compiled.params
 
     def rows(self, connection: Connection, parameters: Parameters) -> Sequence[Any]:
         """Run it in the connection's transaction; return what it reads."""
         if connection.dialect.name != "mysql":
-            return connection.execute(self._statement, parameters).all()
-        with self._run(connection, {**self._constants, **parameters}) as cursor:
-            rows: Sequence[Any] = cursor.fetchall()
-            return rows
+            return connection.execute(self.statement, parameters).all()
+        return _run(connection, [(self, parameters)])[1]
 
     def count(self, connection: Connection, parameters: Parameters) -> int:
-        """Run it in the connection's transaction; return how many rows it found."""
+        """Run it in the connection's transaction; return how many rows it found or inserted."""
         if connection.dialect.name != "mysql":
-            return connection.execute(self._statement, parameters).rowcount
-        with self._run(connection, {**self._constants, **parameters}) as cursor:
-            return int(cursor.rowcount)
+            return connection.execute(self.statement, parameters).rowcount
+        return _run(connection, [(self, parameters)])[0]
 
-    def insert(self, connection: Connection, rows: Sequence[Parameters]) -> None:
-        """Run it, an INSERT, in the connection's transaction: once for all rows."""
-        if connection.dialect.name != "mysql":
-            connection.execute(self._statement, rows)
-        else:
-            self._run(connection, rows).close()
+    def written(self, cursor: Any, parameters: Parameters) -> str:
+        """Return it with the values in it, escaped by the driver."""
+        if isinstance(parameters, Mapping):
+            text: str = cursor.mogrify(self.text, {**self._constants, **parameters})
+            return text
+        rows = [cursor.mogrify(self._row, row) for row in parameters]
+        return f"{self._insert} VALUES {', '.join(rows)}"
 
-    def _run(self, connection: Connection, parameters: Parameters | Sequence[Parameters]) -> Any:
-        # SQLAlchemy begins a transaction with its own statements only, and so commits no other.
-        assert connection.in_transaction()  # noqa: S101 - what is not begun is not committed
-        cursor = connection.connection.cursor()
-        try:
-            if isinstance(parameters, Mapping):
-                cursor.execute(self._text, parameters)
-            else:
-                cursor.executemany(self._text, parameters)
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise self._translated(connection, error) from error
-        return cursor
 
-    def _translated(self, connection: Connection, error: Any) -> BaseException:
-        """Return SQLAlchemy's word for the driver's error; give up a connection that is lost."""
-        dialect, driver = connection.dialect, connection.connection.dbapi_connection
-        refuses_writes = not READ_ONLY.isdisjoint(error.args[:1])
-        is_lost = refuses_writes or dialect.is_disconnect(error, driver, None)
-        if is_lost:
-            connection.invalidate(error)
-        translated: BaseException = DBAPIError.instance(
-            self._text,
-            None,
-            error,
-            type(error),
-            hide_parameters=True,
-            connection_invalidated=is_lost,
-            dialect=dialect,
-        )
-        return translated
+Step = tuple[Prepared, Parameters]
+
+
+def commit_with(connection: Connection, *steps: Step) -> int:
+    """Run the last statements of a transaction and commit it, in one round trip.
+
+    One that is refused ends it there: none after it is run, COMMIT included.
+
+    Returns:
+        How many rows the first of them found or inserted.
+    """
+    if connection.dialect.name != "mysql":
+        counts = [prepared.count(connection, parameters) for prepared, parameters in steps]
+        return counts[0]
+    found, _ = _run(connection, steps, "COMMIT")
+    connection.connection.dbapi_connection.is_committed = True  # type: ignore[union-attr]
+    return found
+
+
+def take_several(engine: Engine) -> None:
+    """Have the engine's connections take several statements in one round trip."""
+    event.listen(engine, "do_connect", _connect)
+
+
+class _Driver(pymysql.Connection):  # type: ignore[misc] # PyMySQL tells no types
+    """Does not commit again what a statement has committed."""
+
+    is_committed = False
+
+    def query(self, sql: Any, unbuffered: bool = False) -> Any:
+        self.is_committed = False
+        return super().query(sql, unbuffered)
+
+    def commit(self) -> None:
+        if not self.is_committed:
+            super().commit()
+
+
+def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+    options["client_flag"] = options.get("client_flag", 0) | CLIENT.MULTI_STATEMENTS
+    return _Driver(*arguments, **options)
+
+
+def _run(
+    connection: Connection, steps: Sequence[Step], *and_then: str
+) -> tuple[int, Sequence[Any]]:
+    """Return how many rows the first step found, and those that it read."""
+    # SQLAlchemy begins a transaction with its own statements only, and so commits no other.
+    assert connection.in_transaction()  # noqa: S101 - what is not begun is not committed
+    cursor = connection.connection.cursor()
+    try:
+        written = [prepared.written(cursor, parameters) for prepared, parameters in steps]
+        cursor.execute(";\n".join([*written, *and_then]))
+        found = int(cursor.rowcount), cursor.fetchall()
+        while cursor.nextset():
+            # An error of a later statement is raised when its turn comes.
+            pass
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _translated(connection, steps, error) from error
+    return found
+
+
+def _translated(connection: Connection, steps: Sequence[Step], error: Any) -> BaseException:
+    """Return SQLAlchemy's word for the driver's error; give up a connection that is lost."""
+    dialect, driver = connection.dialect, connection.connection.dbapi_connection
+    refuses_writes = not READ_ONLY.isdisjoint(error.args[:1])
+    is_lost = refuses_writes or dialect.is_disconnect(error, driver, None)
+    if is_lost:
+        connection.invalidate(error)
+    translated: BaseException = DBAPIError.instance(
+        ";\n".join(prepared.text for prepared, _ in steps),
+        None,
+        error,
+        type(error),
+        hide_parameters=True,
+        connection_invalidated=is_lost,
+        dialect=dialect,
+    )
+    return translated

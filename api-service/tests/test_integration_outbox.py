@@ -13,8 +13,9 @@ from sqlalchemy.exc import IntegrityError
 
 from src.db.database import Database
 from src.models.tables import Outbox, Task
+from src.prepared import commit_with
 from src.services.new_tasks import NewTask, Submission, insert_tasks
-from src.services.outbox import delete_handed, delete_promises, lock_due, promise_new
+from src.services.outbox import delete_handed, delete_promises, lock_due, new_promises
 
 
 def _store(database: Database, count: int, *, overdue_seconds: float = 0) -> list[str]:
@@ -169,7 +170,7 @@ def test_new_promises_read_the_tasks_by_their_key(real_database: Database) -> No
     with real_database.engine.begin() as connection:
         connection.execute(delete(Outbox))
         with _plans() as plans:
-            promise_new(connection, ids)
+            commit_with(connection, new_promises(ids))
 
     [plan] = [row for row in plans if row["table"] == "tasks"]
     assert (plan["type"], plan["key"]) == ("range", "PRIMARY")
@@ -182,9 +183,11 @@ def _plans() -> Iterator[list[dict[str, Any]]]:
     execute = Cursor.execute
 
     def explain(cursor: Any, statement: str, parameters: Any = None) -> Any:
-        execute(cursor, f"EXPLAIN FORMAT=TRADITIONAL {statement}", parameters)
-        names = [column[0] for column in cursor.description]
-        plans.extend(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+        # What goes together in one round trip is explained one by one.
+        for one in statement.removesuffix(";\nCOMMIT").split(";\n"):
+            execute(cursor, f"EXPLAIN FORMAT=TRADITIONAL {one}", parameters)
+            names = [column[0] for column in cursor.description]
+            plans.extend(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
         return execute(cursor, statement, parameters)
 
     Cursor.execute = explain

@@ -31,7 +31,9 @@ def before_each_statement(engine: Engine, note: Note) -> Iterator[None]:
         if not noting:
             noting = True
             try:
-                note(cursor, statement, parameters)
+                # What goes together in one round trip is told one by one.
+                for one in statement.split(";\n"):
+                    note(cursor, one, parameters)
             finally:
                 noting = False
         return execute(cursor, statement, parameters)
@@ -45,11 +47,11 @@ def before_each_statement(engine: Engine, note: Note) -> Iterator[None]:
 
 @contextmanager
 def statements_of(engine: Engine) -> Iterator[list[str]]:
-    """Collect what is said, without the words that begin a transaction."""
+    """Collect what is said, without the words that begin and end a transaction."""
     seen: list[str] = []
 
     def note(_cursor: Any, statement: str, _parameters: Any) -> None:
-        if not statement.startswith("BEGIN"):
+        if not statement.startswith(("BEGIN", "COMMIT")):
             seen.append(statement)
 
     with before_each_statement(engine, note):

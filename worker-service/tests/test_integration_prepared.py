@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 from conftest import Bench
+from pymysql.connections import Connection as Driver  # type: ignore[import-untyped]
 from pymysql.err import OperationalError as Refused  # type: ignore[import-untyped]
 from sqlalchemy import Text, bindparam, insert, select, type_coerce, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from src.prepared import Prepared
+from src.prepared import Prepared, commit_with
 from src.store.tables import OUTBOX, TASKS
 
 READ = Prepared(
@@ -50,7 +51,7 @@ def test_many_rows_are_inserted_at_once(bench: Bench) -> None:
     rows = [{"task_id": f"{n}", "due_at": bench.now(), "handed": n % 2 == 0} for n in range(300)]
 
     with bench.engine.begin() as connection:
-        PROMISE.insert(connection, rows)
+        PROMISE.count(connection, rows)
 
     assert {(row.task_id, row.handed) for row in bench.rows(OUTBOX)} == {
         (row["task_id"], row["handed"]) for row in rows
@@ -67,6 +68,61 @@ def test_nothing_stays_of_what_is_rolled_back(bench: Bench) -> None:
     assert bench.task(task).title == "old"
 
 
+def test_the_last_statements_commit(bench: Bench) -> None:
+    task, evil = bench.add(title="old"), "'; DELETE FROM tasks; -- %s"
+    row = {"task_id": evil, "due_at": bench.now(), "handed": False}
+
+    with bench.engine.begin() as connection:
+        steps = (RENAME, {"task": task}), (PROMISE, [row, row | {"task_id": "next"}])
+        found = commit_with(connection, *steps)
+
+    assert found == 1
+    assert bench.task(task).title == "new"
+    assert [row.task_id for row in bench.rows(OUTBOX)] == [evil, "next"]
+
+
+@pytest.mark.real_server
+def test_it_is_one_round_trip(bench: Bench, monkeypatch: Any) -> None:
+    sent = []
+    write = Driver._write_bytes
+
+    def noted(driver: Any, data: bytes) -> None:
+        sent.append(data)
+        write(driver, data)
+
+    with bench.engine.connect() as connection, connection.begin() as transaction:
+        connection.exec_driver_sql("SELECT 1")
+        monkeypatch.setattr(Driver, "_write_bytes", noted)
+        commit_with(connection, (RENAME, {"task": "one"}), (RENAME, {"task": "two"}))
+        transaction.commit()
+
+    assert len(sent) == 1
+
+
+def test_nothing_stays_if_the_second_of_them_is_refused(bench: Bench) -> None:
+    task = bench.add(title="old")
+    row = {"task_id": "twice", "due_at": bench.now(), "handed": False}
+
+    with pytest.raises(IntegrityError, match="outbox"), bench.engine.begin() as connection:
+        commit_with(connection, (RENAME, {"task": task}), (PROMISE, [row, row]))
+
+    assert bench.task(task).title == "old"
+    assert not bench.rows(OUTBOX)
+    with bench.engine.begin() as connection:
+        # Nor does anybody hold its lock.
+        assert RENAME.count(connection, {"task": task}) == 1
+
+
+def test_what_comes_after_them_is_committed_as_well(bench: Bench) -> None:
+    first, second = bench.add(title="old"), bench.add(title="old")
+
+    with bench.engine.begin() as connection:
+        commit_with(connection, (RENAME, {"task": first}))
+        RENAME.count(connection, {"task": second})
+
+    assert bench.task(first).title == bench.task(second).title == "new"
+
+
 @pytest.mark.real_server
 def test_outside_of_a_transaction_it_is_refused(bench: Bench) -> None:
     with bench.engine.connect() as connection, pytest.raises(AssertionError):
@@ -77,9 +133,9 @@ def test_a_duplicate_is_sqlalchemys_error_and_tells_no_value(bench: Bench) -> No
     row: dict[str, Any] = {"task_id": "secret", "due_at": bench.now(), "handed": False}
 
     with bench.engine.connect() as connection, connection.begin():
-        PROMISE.insert(connection, [row])
+        PROMISE.count(connection, [row])
         with pytest.raises(IntegrityError) as caught:
-            PROMISE.insert(connection, [row])
+            PROMISE.count(connection, [row])
 
     assert caught.value.hide_parameters
     assert not caught.value.connection_invalidated

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from src.prepared import READ_ONLY
+from src.prepared import READ_ONLY, take_several
 
 #: Connections for the request threads, the relay and the watcher; the servers' default is 151
 #: for everyone.
@@ -69,6 +69,7 @@ def make_engine(url: str) -> Engine:
             "init_command": _MYSQL_SESSION,
         },
     )
+    take_several(engine)
     event.listen(engine, "handle_error", _leave_read_only_servers)
     event.listen(engine, "checkin", _note_idleness)
     event.listen(engine, "checkout", _replace_idle)

@@ -14,9 +14,9 @@ from src.contract import DEFAULT_TYPE
 from src.db.database import Database, DatabaseUnavailable
 from src.db.dialect import is_duplicate, now
 from src.models.tables import Task
-from src.prepared import Prepared
+from src.prepared import Prepared, commit_with
 from src.services.errors import KeyReused
-from src.services.outbox import promise_new
+from src.services.outbox import new_promises
 from src.services.publisher import Message
 
 #: Goes of a batch in which somebody else stores a key at the same moment.
@@ -102,20 +102,20 @@ def commit_batch(
     promise_delivery: bool,
     ready: Callable[[], None] = lambda: None,
 ) -> StoredBatch:
-    """Store tasks in one transaction; ``ready`` is called right before its commit.
+    """Store tasks in one transaction; ``ready`` is called before the statements that store them.
 
     Raises:
         KeysContended: others store the same keys all the time.
         DatabaseUnavailable: nothing may be stored.
     """
-    again = False
+    tried = False
 
     def work(connection: Connection) -> StoredBatch:
-        nonlocal again
-        stored = store_batch(connection, tasks, promise_delivery=promise_delivery, again=again)
-        ready()
-        again = True
-        return stored
+        nonlocal tried
+        again, tried = tried, True
+        return store_batch(
+            connection, tasks, promise_delivery=promise_delivery, again=again, ready=ready
+        )
 
     for _ in range(KEY_GOES):
         try:
@@ -129,11 +129,16 @@ def commit_batch(
 
 
 def store_batch(
-    connection: Connection, tasks: Sequence[NewTask], *, promise_delivery: bool, again: bool
+    connection: Connection,
+    tasks: Sequence[NewTask],
+    *,
+    promise_delivery: bool,
+    again: bool,
+    ready: Callable[[], None],
 ) -> StoredBatch:
-    """Store those of the tasks that no earlier submission has stored under their key.
+    """Store those of the tasks that no earlier submission has stored under their key; commit.
 
-    ``again``: the answer to a first commit of this batch was lost, so it may have happened.
+    ``again``: it was tried before, so it may have happened and the answer to it was lost.
 
     Raises:
         IntegrityError: somebody else stored one of the keys at the same moment.
@@ -153,6 +158,7 @@ def store_batch(
         else:
             answers[task.task_id] = first.answer(task.repeatable)
     answers |= {task.task_id: Stored(task.task_id) for task in new}
+    ready()
     if not new or (again and _is_stored(connection, new[0].task_id)):
         # The ids are ours alone: the commit had happened, of all or of none. A relay will find
         # the outbox rows by itself.
@@ -201,7 +207,10 @@ def _is_stored(connection: Connection, task_id: str) -> bool:
 def insert_tasks(
     connection: Connection, tasks: Sequence[NewTask], *, promise_delivery: bool
 ) -> set[str]:
-    """Store tasks, and with a broker the outbox rows, in the caller's one transaction.
+    """Store tasks, and with a broker the outbox rows, and so end the caller's transaction.
+
+    All in one round trip: a writer that waits for the server three times as often stores that
+    much less.
 
     Returns:
         The ids of those that are due at once. Their outbox rows say that a relay is given them;
@@ -213,9 +222,8 @@ def insert_tasks(
     # Sorted, so that two batches wait for each other in one order only.
     rows = [_row(task, instant) for task in sorted(tasks, key=lambda task: task.task_id)]
     rows = _without_unset(rows)
-    _insertion(tuple(rows[0])).insert(connection, rows)
-    if promise_delivery:
-        promise_new(connection, [row["id"] for row in rows])
+    promises = [new_promises([row["id"] for row in rows])] if promise_delivery else []
+    commit_with(connection, (_insertion(tuple(rows[0])), rows), *promises)
     return {row["id"] for row in rows if row.get("run_at") == instant}
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import mysql
 from src.contract import Status
 from src.db.dialect import now
 from src.models.tables import Outbox, Task
-from src.prepared import Prepared
+from src.prepared import Prepared, Step
 from src.services.publisher import Message
 
 #: After so long without its row being deleted, the relay that was handed a message has died.
@@ -64,9 +64,9 @@ class Due:
         return [promise for promise in self.promises if promise.task_id not in open_ones]
 
 
-def promise_new(connection: Connection, task_ids: Sequence[str]) -> None:
-    """Promise the deliveries of tasks that this transaction has stored."""
-    _PROMISE_NEW.count(connection, {"ids": sorted(task_ids)})
+def new_promises(task_ids: Sequence[str]) -> Step:
+    """Return the statement that promises the deliveries of tasks stored right before."""
+    return _PROMISE_NEW, {"ids": sorted(task_ids)}
 
 
 def lock_due(connection: Connection, limit: int, floor: datetime | None = None) -> Due:

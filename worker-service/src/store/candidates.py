@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Text, and_, bindparam, or_, select, type_coer
 
 from src.contract import Status
 from src.decision import Counts
-from src.prepared import Prepared
+from src.prepared import Prepared, commit_with
 from src.store.attempts import Attempt, Fence
 from src.store.dialect import Now
 from src.store.tables import TASKS, WORKERS
@@ -128,6 +128,15 @@ def lock_overdue(
     return list(map(Candidate._make, connection.execute(query)))
 
 
-def mark_started(connection: Connection, worker_id: str, task_ids: Collection[str]) -> None:
-    """Make locked tasks PROCESSING, each with the next number of an attempt."""
-    _START.count(connection, {"task_ids": sorted(task_ids), "worker": worker_id})
+def mark_started(
+    connection: Connection, worker_id: str, task_ids: Collection[str], *, commit: bool
+) -> None:
+    """Make locked tasks PROCESSING, each with the next number of an attempt.
+
+    ``commit`` ends the transaction in the same round trip.
+    """
+    named = {"task_ids": sorted(task_ids), "worker": worker_id}
+    if commit:
+        commit_with(connection, (_START, named))
+    else:
+        _START.count(connection, named)

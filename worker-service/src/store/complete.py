@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -21,7 +21,7 @@ from sqlalchemy import (
 from src.contract import Status
 from src.decision import Decision
 from src.outcome import Progress
-from src.prepared import Prepared
+from src.prepared import Prepared, commit_with
 from src.store.attempts import Fence
 from src.store.dialect import Now
 from src.store.tables import TASKS
@@ -51,19 +51,31 @@ def complete(connection: Connection, results: Mapping[Fence, Any]) -> bool:
     return all(_write(connection, part) == len(part) for part in _parts(results))
 
 
+def complete_alone(connection: Connection, results: Mapping[Fence, Any]) -> bool:
+    """Complete the one task and commit, in one round trip; tell whether its attempt was current.
+
+    If it was not, nothing was written.
+    """
+    [(fence, result)] = results.items()
+    alike = _alike([fence], json.dumps(result))
+    return commit_with(connection, (_COMPLETE_ALIKE, alike)) == 1
+
+
 def _write(connection: Connection, part: Mapping[Fence, str]) -> int:
     """Complete tasks in one statement; return how many."""
     numbers, written = {fence.number for fence in part}, set(part.values())
     if len(numbers) > 1 or len(written) > 1:
         return connection.execute(_completion(_is_any_of(part), _result(part))).rowcount
-    ids = [fence.task_id for fence in part]
-    result = written.pop()
-    alike = {
-        "task_ids": ids,
-        "number": numbers.pop(),
-        "result": None if result == "null" else result,
+    return _COMPLETE_ALIKE.count(connection, _alike([*part], written.pop()))
+
+
+def _alike(fences: Sequence[Fence], written: str) -> dict[str, Any]:
+    """Return the parameters for attempts of one number and with one result."""
+    return {
+        "task_ids": [fence.task_id for fence in fences],
+        "number": fences[0].number,
+        "result": None if written == "null" else written,
     }
-    return _COMPLETE_ALIKE.count(connection, alike)
 
 
 def _parts(results: Mapping[Fence, Any]) -> Iterator[dict[Fence, str]]:

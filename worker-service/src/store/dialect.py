@@ -31,7 +31,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.functions import FunctionElement
 
-from src.prepared import READ_ONLY
+from src.prepared import READ_ONLY, take_several
 
 #: Seconds to wait for a row lock. Longer than anything here holds one.
 LOCK_WAIT_SECONDS = 3
@@ -78,6 +78,7 @@ def make_engine(
             ),
         },
     )
+    take_several(engine)
     event.listen(engine, "handle_error", _leave_read_only_servers)
     event.listen(engine, "checkin", _note_idleness)
     event.listen(engine, "checkout", _replace_idle)

@@ -12,7 +12,7 @@ from src.decision import Decision, release
 from src.outcome import Progress
 from src.store.attempts import Attempt, Fence
 from src.store.candidates import Candidate, lock_named, lock_overdue, mark_started
-from src.store.complete import complete, plain_results
+from src.store.complete import complete, complete_alone, plain_results
 from src.store.dialect import Now, delete_by_id, now
 from src.store.settle import settle
 from src.store.tables import TASKS, WORKERS
@@ -79,7 +79,8 @@ class TaskStore:
             if not found:
                 raise LeaseLost(worker_id)
             wanted = [task for task in found if task.is_due and task.type in self._types]
-            attempts = self._start(connection, worker_id, self._pick(wanted, take_suspect))
+            picked = self._pick(wanted, take_suspect)
+            attempts = self._start(connection, worker_id, picked, commit=True)
         return Claim(attempts, set(task_ids) - {task.id for task in found})
 
     def claim_overdue(
@@ -111,7 +112,7 @@ class TaskStore:
                     )
                 tasks += picked
                 take_suspect = take_suspect and not any(map(self._is_suspect, picked))
-            attempts = self._start(connection, worker_id, tasks)
+            attempts = self._start(connection, worker_id, tasks, commit=False)
             if attempts and self._use_outbox:
                 delete_by_id(connection, [task.id for task in tasks])
         return attempts
@@ -153,6 +154,8 @@ class TaskStore:
     def _complete(self, results: Mapping[Fence, Any]) -> bool:
         """Complete the tasks without a look at them; undo it all if an attempt was not current."""
         with self._engine.connect() as connection, connection.begin() as transaction:
+            if len(results) == 1:
+                return complete_alone(connection, results)
             all_current = complete(connection, results)
             if not all_current:
                 transaction.rollback()
@@ -184,12 +187,12 @@ class TaskStore:
         return [task for task in tasks if task.id not in left_out] if left_out else tasks
 
     def _start(
-        self, connection: Connection, worker_id: str, tasks: Sequence[Candidate]
+        self, connection: Connection, worker_id: str, tasks: Sequence[Candidate], *, commit: bool
     ) -> list[Attempt]:
-        if not tasks:
-            return []
-        mark_started(connection, worker_id, [task.id for task in tasks])
-        return [task.claimed(suspect=self._is_suspect(task)) for task in tasks]
+        attempts = [task.claimed(suspect=self._is_suspect(task)) for task in tasks]
+        if attempts:
+            mark_started(connection, worker_id, [task.id for task in tasks], commit=commit)
+        return attempts
 
 
 def _hold_lease(connection: Connection, worker_id: str) -> datetime:
