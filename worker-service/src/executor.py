@@ -56,12 +56,14 @@ class Executor:
         patience_seconds: float,
         may_start: Callable[[], bool],
         finished: Callable[[Finished], None],
+        finished_alone: Callable[[Finished], None],
         slot_freed: Callable[[], None],
         report: Callable[[Fence, Progress], None],
         worn_out: Callable[[], None],
     ) -> None:
-        """``may_start`` is asked right before a handler starts; ``slot_freed`` is called when
-        there may be room for more."""
+        """``may_start`` is asked right before a handler starts; ``finished_alone`` is called, in
+        the handler's thread, instead of ``finished`` where nothing else is here; and
+        ``slot_freed`` when there may be room for more."""
         self._concurrency = concurrency
         self._handlers = handlers
         self._run_handler = run
@@ -69,6 +71,7 @@ class Executor:
         self._patience_seconds = patience_seconds
         self._may_start = may_start
         self._finished = finished
+        self._finished_alone = finished_alone
         self._slot_freed = slot_freed
         self._report = report
         self._worn_out = worn_out
@@ -110,13 +113,14 @@ class Executor:
         executions = [self._prepare(one) for one in claimed]
         if not executions:
             return
-        _log_claimed(executions)
         for execution in executions:
             self._waiting[execution.fence] = execution
         # They are to be looked after at the same time.
         self._limits.notice(executions[0])
         for execution in executions:
             self._work.put(execution)
+        # Told last: by then the slots' threads are awake.
+        _log_claimed(executions)
 
     def tell(self, fence: Fence, outcome: Outcome) -> bool:
         """Decide an attempt's outcome; its handler is told to stop, or does not begin.
@@ -194,16 +198,18 @@ class Executor:
                 self._count(outcome)
             mine = self._running.pop(execution.fence, None) is execution
             self._abandoned.discard(execution)
+            if mine and self._has_few():
+                self._slot_freed()
             if before is Stage.RUNNING:
                 if isinstance(outcome, Failure):
                     log.warning("handler failed", exception=outcome.traceback, **execution.names())
-                self._finished(execution.finished(outcome))
+                is_alone = not self._waiting and not self._running
+                finished = self._finished_alone if is_alone else self._finished
+                finished(execution.finished(outcome))
             else:
                 log.info("handler stopped, its outcome was decided before", **execution.names())
             if not mine:
                 return
-            if self._has_few():
-                self._slot_freed()
 
     def _begin(self, execution: Execution) -> bool:
         """Take an attempt into this thread's slot, unless it must not begin any more."""

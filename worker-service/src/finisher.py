@@ -44,6 +44,8 @@ class Finisher:
         self._policies = policies
         self._ack = ack
         self._queue: queue.SimpleQueue[Finished] = queue.SimpleQueue()
+        #: Held while an outcome is committed in the thread of its handler.
+        self._here = threading.Lock()
         #: Everything that is not committed yet, for the end.
         self._waiting: dict[Fence, Finished] = {}
 
@@ -53,6 +55,24 @@ class Finisher:
     def put(self, finished: Finished) -> None:
         self._waiting[finished.attempt.fence] = finished
         self._queue.put(finished)
+
+    def finish_here(self, finished: Finished) -> None:
+        """Commit an outcome in the caller's thread, unless another one is at that, or it fails.
+
+        Where nothing else is to be written, to wake the finisher's thread takes longer than it
+        saves.
+        """
+        if not self._here.acquire(blocking=False):
+            self.put(finished)
+            return
+        self._waiting[finished.attempt.fence] = finished
+        try:
+            self._commit([finished], self._store)
+        except Exception as error:  # noqa: BLE001 - the thread tries again, and tells of it
+            log.debug("outcome left to the finisher", reason=repr(error), **_names(finished))
+            self._queue.put(finished)
+        finally:
+            self._here.release()
 
     def flush(self, store: TaskStore) -> None:
         """Commit what waits, through a store of the caller's.

@@ -75,6 +75,7 @@ class Worker:
             patience_seconds=settings.lease_seconds,
             may_start=lambda: self._dispatcher.may_act(),
             finished=self._finisher.put,
+            finished_alone=self._finisher.finish_here,
             slot_freed=lambda: self._dispatcher.slot_freed(),
             report=self._progress.report,
             worn_out=self._wear_out,
