@@ -12,7 +12,7 @@ from src.executor import Executor
 from src.held import Held
 from src.lease import Lease
 from src.store.dialect import brief
-from src.store.tasks import LeaseLost
+from src.store.leases import LeaseLost
 
 log = structlog.get_logger(__name__)
 

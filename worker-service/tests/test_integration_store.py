@@ -16,10 +16,10 @@ from src.decision import Counts, Decision, decide, release
 from src.outcome import Failure, Progress, Success
 from src.store.attempts import Fence
 from src.store.candidates import lock_named
-from src.store.leases import Load
+from src.store.leases import LeaseLost, Load
 from src.store.settle import LOCK_FOR_SETTLING
 from src.store.tables import ATTEMPTS, OUTBOX, TASK_TYPES, TASKS
-from src.store.tasks import LeaseLost, TaskStore, _hold_lease
+from src.store.tasks import TaskStore, _hold_lease
 
 COMPLETE = decide(Success({"n": 1}), Counts(0, 0), POLICY, 0)
 RETRY = decide(Failure("boo", "trace"), Counts(0, 0), POLICY, 0)

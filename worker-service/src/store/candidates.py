@@ -3,20 +3,32 @@
 import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Text, and_, bindparam, or_, select, type_coerce, update
+from sqlalchemy import (
+    Connection,
+    Text,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
 from src.contract import Status
 from src.decision import Counts
 from src.prepared import Prepared, commit_with
 from src.store.attempts import Attempt, Fence
-from src.store.dialect import Now
+from src.store.dialect import Now, Spaced
+from src.store.leases import LeaseLost
 from src.store.tables import TASKS, WORKERS
 
 
 class Candidate(NamedTuple):
-    """What an attempt needs to know of its task, in the order of the columns read.
+    """What an attempt needs to know of its task.
 
     A tuple of ours, since a look into a row by name takes ten times as long.
     """
@@ -32,9 +44,29 @@ class Candidate(NamedTuple):
     crashes: int
     max_attempts: int | None
     timeout_seconds: int | None
-    callback_url: str | None
-    #: A column and no condition: a row that is not due must not look like one that is missing.
+    wants_webhook: bool
+    #: Read and no condition: a row that is not due must not look like one that is missing.
     is_due: bool
+
+    @classmethod
+    def read(cls, row: Sequence[Any]) -> "Candidate":
+        """Make one of the columns read."""
+        task_id, type_, title, description, details, numbers = row
+        attempt, errors, crashes, most, seconds, told, due = numbers.split(" ")
+        return cls(
+            task_id,
+            type_,
+            title,
+            description,
+            details,
+            int(attempt),
+            int(errors),
+            int(crashes),
+            int(most) if most else None,
+            int(seconds) if seconds else None,
+            told == "1",
+            due == "1",
+        )
 
     def claimed(self, *, suspect: bool) -> Attempt:
         """Return the attempt that this task's claim begins."""
@@ -47,16 +79,23 @@ class Candidate(NamedTuple):
             counts=Counts(self.errors, self.crashes, self.max_attempts),
             timeout_seconds=self.timeout_seconds,
             suspect=suspect,
-            wants_webhook=self.callback_url is not None,
+            wants_webhook=self.wants_webhook,
         )
 
 
 _COLUMNS = (
     *(TASKS.c[name] for name in ("id", "type", "title", "description")),
     type_coerce(TASKS.c.details, Text),
-    *(TASKS.c[name] for name in ("attempt", "errors", "crashes", "max_attempts")),
-    *(TASKS.c[name] for name in ("timeout_seconds", "callback_url")),
-    and_(TASKS.c.status == Status.PENDING, TASKS.c.run_at <= Now()).label("is_due"),
+    # In one column: each takes the driver 5 us an answer and nearly 1 us a row.
+    Spaced(
+        TASKS.c.attempt,
+        TASKS.c.errors,
+        TASKS.c.crashes,
+        func.coalesce(TASKS.c.max_attempts, literal_column("''")),
+        func.coalesce(TASKS.c.timeout_seconds, literal_column("''")),
+        TASKS.c.callback_url.is_not(None),
+        and_(TASKS.c.status == Status.PENDING, TASKS.c.run_at <= Now()),
+    ),
 )
 #: The lease and the tasks in one round trip: a row for each task that is there, one without a task
 #: where none is, and none at all without the lease. By primary key, see ``lock_tasks``.
@@ -89,11 +128,16 @@ def lock_named(
 ) -> list[Candidate]:
     """Lock the worker's own row and those of these tasks that are there.
 
-    No ``SKIP LOCKED``: locked is not deleted. Where none of the tasks is there, one candidate of
-    nothing but None stands for the worker's row; where that is gone there is no candidate.
+    No ``SKIP LOCKED``: locked is not deleted.
+
+    Raises:
+        LeaseLost: the worker's row is gone.
     """
-    named = {"worker": worker_id, "task_ids": sorted(task_ids)}
-    return list(map(Candidate._make, _LOCK.rows(connection, named)))
+    rows = _LOCK.rows(connection, {"worker": worker_id, "task_ids": sorted(task_ids)})
+    if not rows:
+        raise LeaseLost(worker_id)
+    # Where none of the tasks is there, a row of nothing stands for the worker's.
+    return [Candidate.read(row) for row in rows if row[0] is not None]
 
 
 def lock_overdue(
@@ -125,7 +169,7 @@ def lock_overdue(
     )
     if innocent:
         query = query.where(or_(TASKS.c.crashes == 0, TASKS.c.type.in_(isolated)))
-    return list(map(Candidate._make, connection.execute(query)))
+    return [Candidate.read(row) for row in connection.execute(query)]
 
 
 def mark_started(

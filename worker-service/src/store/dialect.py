@@ -11,6 +11,7 @@ from sqlalchemy import (
     DateTime,
     Engine,
     Table,
+    Text,
     create_engine,
     event,
     make_url,
@@ -105,6 +106,26 @@ def _write_now(_element: Now, _compiler: Any, **_: Any) -> str:
 def _write_now_for_sqlite(_element: Now, _compiler: Any, **_: Any) -> str:
     # To the last digit as SQLAlchemy writes them: there times are compared as texts.
     return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
+
+
+class Spaced(FunctionElement[str]):
+    """Values as one text, with spaces between them; nothing if one of them is nothing."""
+
+    type = Text()
+    name = "spaced"
+    inherit_cache = True
+
+
+@compiles(Spaced)
+def _write_spaced(element: Spaced, compiler: Any, **options: Any) -> str:
+    parts = [compiler.process(part, **options) for part in element.clauses]
+    return "CONCAT(" + ", ' ', ".join(parts) + ")"
+
+
+@compiles(Spaced, "sqlite")
+def _write_spaced_for_sqlite(element: Spaced, compiler: Any, **options: Any) -> str:
+    parts = [f"({compiler.process(part, **options)})" for part in element.clauses]
+    return " || ' ' || ".join(parts)
 
 
 _NOW = select(Now())

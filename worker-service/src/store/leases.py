@@ -14,6 +14,10 @@ from src.store.settle import LOCK_FOR_SETTLING, settle
 from src.store.tables import TASK_TYPES, TASKS, WORKERS
 
 
+class LeaseLost(Exception):
+    """This worker's row is gone: it was taken for dead, and its tasks were taken away."""
+
+
 @dataclass(frozen=True)
 class Load:
     """What a worker tells of itself with each beat."""

@@ -14,6 +14,7 @@ from src.store.attempts import Attempt, Fence
 from src.store.candidates import Candidate, lock_named, lock_overdue, mark_started
 from src.store.complete import complete, complete_alone, plain_results
 from src.store.dialect import Now, delete_by_id, now
+from src.store.leases import LeaseLost
 from src.store.settle import settle
 from src.store.tables import TASKS, WORKERS
 
@@ -33,10 +34,6 @@ _PROGRESS = (
     )
 )
 _LEASE = select(Now()).where(WORKERS.c.id == bindparam("worker")).with_for_update(read=True)
-
-
-class LeaseLost(Exception):
-    """This worker's row is gone: it was taken for dead, and its tasks were taken away."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +73,6 @@ class TaskStore:
         """
         with self._engine.begin() as connection:
             found = lock_named(connection, worker_id, set(task_ids))
-            if not found:
-                raise LeaseLost(worker_id)
             wanted = [task for task in found if task.is_due and task.type in self._types]
             picked = self._pick(wanted, take_suspect)
             attempts = self._start(connection, worker_id, picked, commit=True)
