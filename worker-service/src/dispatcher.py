@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 #: Seconds after which it looks around without being woken.
 LOOK_SECONDS = 1.0
+#: Seconds in which a slot's thread takes what it was given, and more.
+MOMENT_SECONDS = 0.002
 #: Seconds to wait for the heartbeat to register anew.
 LEASE_LOST_SECONDS = 0.2
 
@@ -84,7 +86,13 @@ class Dispatcher:
                 self._stop.wait(backoff.next())
             else:
                 backoff.reset()
-                self._woken.wait(self._seconds_to_wait())
+                self._wait()
+
+    def _wait(self) -> None:
+        """Wait until woken; first of all let the slots begin, who need the interpreter now."""
+        self._woken.wait(MOMENT_SECONDS)
+        self._executor.log_claimed()
+        self._woken.wait(self._seconds_to_wait())
 
     def _turn(self) -> None:
         """Ask every consumer once that has something for a free slot.

@@ -86,6 +86,8 @@ class Executor:
         self._running: dict[Fence, Execution] = {}
         self._abandoned: set[Execution] = set()
         self._processed, self._failed = Tally(), Tally()
+        #: Started, and not in the log yet.
+        self._untold: list[Sequence[Execution]] = []
 
     def start_threads(self) -> None:
         for _ in range(self._concurrency):
@@ -119,8 +121,17 @@ class Executor:
         self._limits.notice(executions[0])
         for execution in executions:
             self._work.put(execution)
-        # Told last: by then the slots' threads are awake.
-        _log_claimed(executions)
+        self._untold.append(executions)
+
+    def log_claimed(self) -> bool:
+        """Log what was started since the last time; tell whether there was anything.
+
+        By the dispatcher, once the slots' threads have got hold of the interpreter.
+        """
+        untold, self._untold = self._untold, []
+        for executions in untold:
+            _log_claimed(executions)
+        return bool(untold)
 
     def tell(self, fence: Fence, outcome: Outcome) -> bool:
         """Decide an attempt's outcome; its handler is told to stop, or does not begin.
