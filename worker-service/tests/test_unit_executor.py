@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 from conftest import make_executor
 
 from src.consumers import Claimed, Delivery
@@ -80,6 +81,38 @@ def test_an_outcome_comes_with_its_delivery_and_last_progress() -> None:
     assert done.delivery.task_id == "t"
     slots.freed.get(timeout=5)
     assert slots.executor.free_slots() == 2
+
+
+def test_only_what_ends_alone_is_finished_in_its_own_thread() -> None:
+    gate, threads = threading.Event(), dict[str, int]()
+    alone: queue.Queue[tuple[Finished, int]] = queue.Queue()
+
+    def work(_payload: Any, context: Context) -> None:
+        threads[context.task_id] = threading.get_ident()
+        assert context.task_id == "short" or gate.wait(30)
+
+    slots = Slots(work, finished_alone=lambda f: alone.put((f, threading.get_ident())))
+    slots.start("long")
+    slots.start("short")
+    assert slots.next().attempt.fence.task_id == "short"
+
+    gate.set()
+
+    done, thread = alone.get(timeout=10)
+    assert (done.attempt.fence.task_id, thread) == ("long", threads["long"])
+
+
+def test_claims_are_logged_when_the_dispatcher_has_time() -> None:
+    slots = Slots(lambda *_: None)
+    with structlog.testing.capture_logs() as lines:
+        slots.start("a")
+        slots.next()
+        assert not [line for line in lines if line["event"].startswith("claimed")]
+
+        assert slots.executor.log_claimed()
+
+        assert [line["task_id"] for line in lines if line["event"] == "claimed"] == ["a"]
+        assert not slots.executor.log_claimed()
 
 
 @pytest.mark.parametrize(

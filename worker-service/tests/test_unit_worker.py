@@ -265,6 +265,52 @@ def test_what_the_database_refuses_does_not_keep_the_rest_from_being_written() -
         finisher.flush(refusing)  # type: ignore[arg-type]
 
 
+def alone(journal: Journal) -> tuple[Finisher, Finished]:
+    finisher = Finisher(
+        journal,  # type: ignore[arg-type]
+        {"simulate": POLICY},
+        journal.ack,
+        journal.forgotten.update,
+    )
+    attempt = Attempt(Fence("t", 1), "simulate", "t", "d", None, Counts(0, 0))
+    return finisher, Finished(attempt, Success(1), Delivery("t", 1, 1, 4), Progress(1))
+
+
+def test_an_outcome_alone_is_committed_without_the_finishers_thread() -> None:
+    journal = Journal()
+    finisher, done = alone(journal)
+
+    finisher.finish_here(done)
+
+    assert journal.events == ["committed", "acked"]
+    assert journal.forgotten == {done.attempt.fence}
+
+
+def test_what_cannot_be_committed_at_once_is_left_to_the_thread() -> None:
+    journal = Journal(away())
+    finisher, done = alone(journal)
+
+    finisher.finish_here(done)
+    assert journal.events == ["failed"]
+
+    finisher.start()
+    assert journal.acked.wait(10)
+    assert journal.events == ["failed", "committed", "acked"]
+
+
+def test_a_second_one_does_not_wait_for_the_first() -> None:
+    journal = Journal()
+    finisher, done = alone(journal)
+
+    with finisher._here:
+        finisher.finish_here(done)
+        assert journal.events == []
+
+        finisher.start()
+        assert journal.acked.wait(10)
+    assert journal.events == ["committed", "acked"]
+
+
 # --- stopping -------------------------------------------------------------------------------------
 
 
