@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from bench import growth, machine, profiling, report
+from bench import growth, idle, machine, profiling, report
 from bench.measure import QUICK, Effort, measure
 from bench.servers import Servers, private_servers
 from bench.systems import KINDS, VENV
@@ -80,6 +80,9 @@ def compare(servers: Servers, names: list[str], rounds: int, folder: Path, effor
             print(f"bench: round {number + 1} of {rounds}, {KINDS[name].title}", file=sys.stderr)
             logs = folder / f"{number + 1}-{name}"
             results[name] = measure(servers, name, logs, effort)
+        print(f"bench: round {number + 1} of {rounds}, one task at a time", file=sys.stderr)
+        alone = idle.measure(servers, names, folder / f"{number + 1}-idle", effort)
+        results = {name: results[name] | alone[name] for name in names}
         taken.append(results)
         data["rounds"] = taken
         # After every round: what was measured outlives a run that is broken off.

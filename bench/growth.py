@@ -3,7 +3,8 @@
 import statistics
 from pathlib import Path
 
-from bench.measure import Effort, Results, cpu_groups, end_to_end, finish, load, one_by_one
+from bench.idle import Watcher
+from bench.measure import Effort, Results, cpu_groups, end_to_end, finish, load
 from bench.servers import Rows, Servers
 from bench.systems import KINDS
 
@@ -59,5 +60,7 @@ def _measure(servers: Servers, size: int, logs: Path, effort: Effort) -> Results
         finish(system, rows)
         total = effort.tasks(KINDS["ours"].end_to_end)
         end_to_end(system, rows, total, groups, results)
-        one_by_one(system, rows, effort.submissions_in_turn, results)
+        with Watcher(system, rows) as watcher:
+            watcher.take(effort.turns * effort.tasks_a_turn)
+            results |= watcher.results()
     return results

@@ -1,21 +1,18 @@
 """What is measured of a system in a round. All results are plain numbers under plain names."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.load import ACCEPTED, is_whole, request
 from bench.processes import cpu_seconds, server_pid
 from bench.servers import Rows, Servers
 from bench.systems import KINDS, System
-from tests.local.servers import HOST, ServerError
+from tests.local.servers import ServerError
 
 LOAD = Path(__file__).with_name("load.py")
 CLIENTS = (1, 16, 64)
@@ -23,9 +20,6 @@ CLIENTS = (1, 16, 64)
 FINISH_SECONDS = 120.0
 #: Seconds between looks at the table, as long as tasks are run: the looks cost CPU as well.
 LOOK_SECONDS = 0.05
-#: Seconds between looks at the one row that is waited for.
-POLL_SECONDS = 0.0003
-POLLED_SECONDS = 20.0
 Results = dict[str, float]
 
 
@@ -36,13 +30,15 @@ class Effort:
     seconds: float = 4.0
     warm_up_seconds: float = 1.0
     part: float = 1.0
-    submissions_in_turn: int = 200
+    #: How often each system gets a turn with one task after the other, and how many those are.
+    turns: int = 20
+    tasks_a_turn: int = 20
 
     def tasks(self, usual: int) -> int:
         return max(100, int(usual * self.part))
 
 
-QUICK = Effort(seconds=1.0, warm_up_seconds=0.5, part=0.3, submissions_in_turn=100)
+QUICK = Effort(seconds=1.0, warm_up_seconds=0.5, part=0.3, turns=8)
 
 
 def measure(servers: Servers, name: str, logs: Path, effort: Effort) -> Results:
@@ -56,7 +52,6 @@ def measure(servers: Servers, name: str, logs: Path, effort: Effort) -> Results:
         worker = drain(system, rows, effort.tasks(KINDS[name].backlog), results)
         groups = cpu_groups(servers, api, worker)
         end_to_end(system, rows, effort.tasks(KINDS[name].end_to_end), groups, results)
-        one_by_one(system, rows, effort.submissions_in_turn, results)
     return results
 
 
@@ -102,31 +97,6 @@ def end_to_end(
     _all_completed(rows, before_count + total)
     results["end_to_end"] = total / seconds
     results["end_to_end_tasks"] = total
-
-
-def one_by_one(system: System, rows: Rows, times: int, results: Results) -> None:
-    """Submit a task and watch its row, again and again, with nothing else to do."""
-    took = []
-    question = request(system.port)
-    with closing(socket.create_connection((HOST, system.port), timeout=POLLED_SECONDS)) as api:
-        api.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(times):
-            began = time.monotonic()
-            api.sendall(question)
-            answer = api.recv(65536)
-            while not is_whole(answer):
-                answer += api.recv(65536)
-            if not answer.startswith(ACCEPTED):
-                raise ServerError(f"not accepted: {answer!r}")
-            task_id = json.loads(answer.partition(b"\r\n\r\n")[2])["task_id"]
-            while rows.status(task_id) != "COMPLETED":
-                if time.monotonic() > began + POLLED_SECONDS:
-                    raise ServerError(f"{task_id} is {rows.status(task_id)} for too long")
-                time.sleep(POLL_SECONDS)
-            took.append(1000 * (time.monotonic() - began))
-    took.sort()
-    results["idle_p50"] = took[times // 2]
-    results["idle_p99"] = took[int(times * 0.99)]
 
 
 def cpu_groups(servers: Servers, api: int, worker: int) -> dict[str, list[int]]:

@@ -152,7 +152,7 @@ class Kind:
 
 
 KINDS = {
-    "ours": Kind(TITLES["ours"], Ours, ROOT / "db/init.sql", 6_000, 4_000),
+    "ours": Kind(TITLES["ours"], Ours, ROOT / "db/init.sql", 20_000, 10_000),
     "celery": Kind(TITLES["celery"], Celery, PEERS / "schema.sql", 2_000, 1_500),
     "dramatiq": Kind(TITLES["dramatiq"], Dramatiq, PEERS / "schema.sql", 3_000, 2_000),
     "typical": Kind(TITLES["typical"], Typical, PEERS / "schema.sql", 600, 400),
