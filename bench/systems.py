@@ -54,7 +54,7 @@ class Ours(System):
 
     settings: ClassVar[dict[str, str]] = {
         "WORKER_CONCURRENCY": "16",
-        "WORKER_PREFETCH": "400",
+        "WORKER_PREFETCH": "1000",
         "WORK_SECONDS": "0",
         "LOG_LEVEL": "INFO",
     }

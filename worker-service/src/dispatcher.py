@@ -89,7 +89,10 @@ class Dispatcher:
                 self._wait()
 
     def _wait(self) -> None:
-        """Wait until woken; first of all let the slots begin, who need the interpreter now."""
+        """Wait until woken, unless there is more to claim already."""
+        if self._seconds_to_wait() <= 0:
+            return
+        # The slots' threads go first: they need the interpreter to begin.
         self._woken.wait(MOMENT_SECONDS)
         self._executor.log_claimed()
         self._woken.wait(self._seconds_to_wait())

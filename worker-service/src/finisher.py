@@ -22,8 +22,8 @@ from src.store.tasks import TaskStore
 
 log = structlog.get_logger(__name__)
 
-#: Outcomes in one transaction.
-BATCH = 100
+#: Outcomes in one transaction. With 100 a backlog drains by a tenth slower.
+BATCH = 400
 #: Seconds until an outcome is tried again that was refused whatever was written.
 ASIDE_SECONDS = 3.0
 

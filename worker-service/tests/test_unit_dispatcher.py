@@ -5,7 +5,7 @@ from typing import Any
 from conftest import make_executor
 
 from src.consumers import Claimed
-from src.dispatcher import Dispatcher
+from src.dispatcher import LOOK_SECONDS, MOMENT_SECONDS, Dispatcher
 from src.held import Held
 from src.lease import Lease
 
@@ -53,3 +53,18 @@ def test_a_freed_slot_wakes_it_if_there_was_no_room_before() -> None:
     dispatcher.slot_freed()
 
     assert dispatcher._woken.is_set()
+
+
+def test_it_goes_on_at_once_while_there_is_more_to_claim() -> None:
+    source, waits = Source(), list[float]()
+    dispatcher = dispatching(source, room=1)
+    woken: Any = dispatcher._woken
+    woken.wait = waits.append
+
+    source.seconds = 0.0
+    dispatcher._wait()
+    assert waits == []
+
+    source.seconds = 60.0
+    dispatcher._wait()
+    assert waits == [MOMENT_SECONDS, LOOK_SECONDS]
