@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 LOST_AFTER = 4
 #: Seconds that a claimed attempt may wait for a slot; then others are to have it.
 WAIT_SECONDS = 1.0
+#: Ids in one line of the log: Docker cuts lines at 16 KiB.
+IDS_A_LINE = 100
 
 
 class Executor:
@@ -305,7 +307,9 @@ def _log_claimed(executions: Sequence[Execution]) -> None:
         log.info("claimed", **executions[0].names())
     else:
         ids = [execution.fence.task_id for execution in executions]
-        log.info("claimed together", attempts=len(ids), task_ids=ids)
+        for start in range(0, len(ids), IDS_A_LINE):
+            some = ids[start : start + IDS_A_LINE]
+            log.info("claimed together", attempts=len(some), task_ids=some)
 
 
 def _start_thread(name: str, target: Callable[[], None]) -> None:

@@ -115,6 +115,22 @@ def test_claims_are_logged_when_the_dispatcher_has_time() -> None:
         assert not slots.executor.log_claimed()
 
 
+def test_claims_of_many_are_logged_in_lines_of_bearable_length() -> None:
+    executor = make_executor(Handler("work", lambda *_: None))
+    claims = [
+        Claimed(Attempt(Fence(f"{n}", 1), "work", "t", "d", None, Counts(0, 0))) for n in range(250)
+    ]
+    executor.start(*claims)
+
+    with structlog.testing.capture_logs() as lines:
+        executor.log_claimed()
+
+    assert [line["attempts"] for line in lines] == [100, 100, 50]
+    assert [task_id for line in lines for task_id in line["task_ids"]] == [
+        f"{n}" for n in range(250)
+    ]
+
+
 @pytest.mark.parametrize(
     ("limits", "seconds"),
     [
