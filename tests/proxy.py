@@ -7,6 +7,9 @@ import threading
 
 from tests.local.servers import HOST
 
+#: After so long without a word the server has answered everything.
+SILENT_SECONDS = 0.2
+
 
 class LossyProxy:
     """Forwards everything until ``lose_answer_after`` was said; then cuts one connection.
@@ -66,6 +69,9 @@ def _forward(proxy: LossyProxy, client: socket.socket, server: socket.socket) ->
                     committing = marked and b"COMMIT" in data
                     server.sendall(data)
                 elif committing:
+                    # The first answer may be to a statement that was sent together with COMMIT.
+                    while select.select([server], [], [], SILENT_SECONDS)[0] and server.recv(65536):
+                        pass
                     proxy.cut.set()
                     return
                 else:

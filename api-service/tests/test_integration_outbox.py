@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from src.db.database import Database
 from src.models.tables import Outbox, Task
-from src.prepared import commit_with
+from src.prepared import run_together
 from src.services.new_tasks import NewTask, Submission, insert_tasks
 from src.services.outbox import delete_handed, delete_promises, lock_due, new_promises
 
@@ -170,7 +170,7 @@ def test_new_promises_read_the_tasks_by_their_key(real_database: Database) -> No
     with real_database.engine.begin() as connection:
         connection.execute(delete(Outbox))
         with _plans() as plans:
-            commit_with(connection, new_promises(ids))
+            run_together(connection, new_promises(ids))
 
     [plan] = [row for row in plans if row["table"] == "tasks"]
     assert (plan["type"], plan["key"]) == ("range", "PRIMARY")

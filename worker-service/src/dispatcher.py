@@ -87,6 +87,7 @@ class Dispatcher:
             else:
                 backoff.reset()
                 self._wait()
+            self._executor.log_claimed()
 
     def _wait(self) -> None:
         """Wait until woken, unless there is more to claim already."""

@@ -1,5 +1,6 @@
 """Runs handlers in a fixed number of slots, and ends their attempts in time."""
 
+import math
 import queue
 import threading
 import time
@@ -124,6 +125,9 @@ class Executor:
         for execution in executions:
             self._work.put(execution)
         self._untold.append(executions)
+        if any(execution.claimed.attempt.suspect for execution in executions):
+            # It may take the process down before anything else is told.
+            self.log_claimed()
 
     def log_claimed(self) -> bool:
         """Log what was started since the last time; tell whether there was anything.
@@ -209,20 +213,28 @@ class Executor:
             )
             if before is Stage.RUNNING:
                 self._count(outcome)
+            is_alone = before is Stage.RUNNING and not self._waiting and len(self._running) == 1
+            if is_alone:
+                # In its slot still, which is not free before this has come back.
+                execution.look_at = math.inf
+                self._end(execution, outcome, self._finished_alone)
             mine = self._running.pop(execution.fence, None) is execution
             self._abandoned.discard(execution)
-            if mine and self._has_few():
-                self._slot_freed()
-            if before is Stage.RUNNING:
-                if isinstance(outcome, Failure):
-                    log.warning("handler failed", exception=outcome.traceback, **execution.names())
-                is_alone = not self._waiting and not self._running
-                finished = self._finished_alone if is_alone else self._finished
-                finished(execution.finished(outcome))
-            else:
+            if before is not Stage.RUNNING:
                 log.info("handler stopped, its outcome was decided before", **execution.names())
+            elif not is_alone:
+                self._end(execution, outcome, self._finished)
             if not mine:
                 return
+            if self._has_few():
+                self._slot_freed()
+
+    def _end(
+        self, execution: Execution, outcome: Outcome, finished: Callable[[Finished], None]
+    ) -> None:
+        if isinstance(outcome, Failure):
+            log.warning("handler failed", exception=outcome.traceback, **execution.names())
+        finished(execution.finished(outcome))
 
     def _begin(self, execution: Execution) -> bool:
         """Take an attempt into this thread's slot, unless it must not begin any more."""

@@ -18,7 +18,7 @@ from src.worker import Worker
 
 #: Seconds for one statement of a claim or an outcome.
 STATEMENT_SECONDS = 10.0
-#: The dispatcher, the finisher, the progress writer, and one to spare.
+#: The dispatcher, the finisher, the progress writer, and a handler's thread that commits alone.
 CONNECTIONS = 4
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pymysql  # type: ignore[import-untyped]
-from pymysql.constants import CLIENT  # type: ignore[import-untyped]
+from pymysql.constants import CLIENT, SERVER_STATUS  # type: ignore[import-untyped]
 from sqlalchemy import ClauseElement, Connection, Engine, event
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError
@@ -59,19 +59,29 @@ class Prepared:
 Step = tuple[Prepared, Parameters]
 
 
-def commit_with(connection: Connection, *steps: Step) -> int:
-    """Run the last statements of a transaction and commit it, in one round trip.
+def run_together(connection: Connection, *steps: Step) -> None:
+    """Run statements in one round trip. After one that is refused none is run."""
+    if connection.dialect.name == "mysql":
+        _run(connection, steps)
+        return
+    for prepared, parameters in steps:
+        prepared.count(connection, parameters)
 
-    One that is refused ends it there: none after it is run, COMMIT included.
+
+def commit_with(connection: Connection, prepared: Prepared, parameters: Parameters) -> int:
+    """Run the last statement of a transaction and, unless it is refused, COMMIT: in one round trip.
+
+    Only for what may be committed after all when the caller has given up: a server that was slow
+    carries out both. On SQLite the transaction's block commits.
 
     Returns:
-        How many rows the first of them found or inserted.
+        How many rows it found or inserted.
     """
     if connection.dialect.name != "mysql":
-        counts = [prepared.count(connection, parameters) for prepared, parameters in steps]
-        return counts[0]
-    found, _ = _run(connection, steps, "COMMIT")
-    connection.connection.dbapi_connection.is_committed = True  # type: ignore[union-attr]
+        return prepared.count(connection, parameters)
+    found, _ = _run(connection, [(prepared, parameters)], "COMMIT")
+    driver: Any = connection.connection.dbapi_connection
+    driver.is_committed = not driver.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
     return found
 
 

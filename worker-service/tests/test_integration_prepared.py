@@ -9,7 +9,7 @@ from pymysql.err import OperationalError as Refused  # type: ignore[import-untyp
 from sqlalchemy import Text, bindparam, insert, select, type_coerce, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from src.prepared import Prepared, commit_with
+from src.prepared import Prepared, commit_with, run_together
 from src.store.tables import OUTBOX, TASKS
 
 READ = Prepared(
@@ -68,15 +68,14 @@ def test_nothing_stays_of_what_is_rolled_back(bench: Bench) -> None:
     assert bench.task(task).title == "old"
 
 
-def test_the_last_statements_commit(bench: Bench) -> None:
+def test_statements_run_together(bench: Bench) -> None:
     task, evil = bench.add(title="old"), "'; DELETE FROM tasks; -- %s"
     row = {"task_id": evil, "due_at": bench.now(), "handed": False}
 
     with bench.engine.begin() as connection:
         steps = (RENAME, {"task": task}), (PROMISE, [row, row | {"task_id": "next"}])
-        found = commit_with(connection, *steps)
+        run_together(connection, *steps)
 
-    assert found == 1
     assert bench.task(task).title == "new"
     assert [row.task_id for row in bench.rows(OUTBOX)] == [evil, "next"]
 
@@ -93,10 +92,40 @@ def test_it_is_one_round_trip(bench: Bench, monkeypatch: Any) -> None:
     with bench.engine.connect() as connection, connection.begin() as transaction:
         connection.exec_driver_sql("SELECT 1")
         monkeypatch.setattr(Driver, "_write_bytes", noted)
-        commit_with(connection, (RENAME, {"task": "one"}), (RENAME, {"task": "two"}))
+        run_together(connection, (RENAME, {"task": "one"}), (RENAME, {"task": "two"}))
+        assert len(sent) == 1
+        commit_with(connection, RENAME, {"task": "three"})
         transaction.commit()
 
-    assert len(sent) == 1
+    assert len(sent) == 2
+
+
+@pytest.mark.real_server
+def test_the_last_statement_is_committed_with_it(bench: Bench) -> None:
+    task = bench.add(title="old")
+
+    with bench.engine.connect() as connection, connection.begin() as transaction:
+        assert commit_with(connection, RENAME, {"task": task}) == 1
+        # Too late.
+        transaction.rollback()
+
+    assert bench.task(task).title == "new"
+
+
+@pytest.mark.real_server
+def test_a_server_that_says_it_has_not_committed_is_told_again(bench: Bench) -> None:
+    task = bench.add(title="old")
+
+    with bench.engine.begin() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        query = driver.query
+        driver.query = lambda sql, unbuffered=False: query(
+            sql.removesuffix(";\nCOMMIT"), unbuffered
+        )
+        commit_with(connection, RENAME, {"task": task})
+        driver.query = query
+
+    assert bench.task(task).title == "new"
 
 
 def test_nothing_stays_if_the_second_of_them_is_refused(bench: Bench) -> None:
@@ -104,7 +133,7 @@ def test_nothing_stays_if_the_second_of_them_is_refused(bench: Bench) -> None:
     row = {"task_id": "twice", "due_at": bench.now(), "handed": False}
 
     with pytest.raises(IntegrityError, match="outbox"), bench.engine.begin() as connection:
-        commit_with(connection, (RENAME, {"task": task}), (PROMISE, [row, row]))
+        run_together(connection, (RENAME, {"task": task}), (PROMISE, [row, row]))
 
     assert bench.task(task).title == "old"
     assert not bench.rows(OUTBOX)
@@ -117,7 +146,7 @@ def test_what_comes_after_them_is_committed_as_well(bench: Bench) -> None:
     first, second = bench.add(title="old"), bench.add(title="old")
 
     with bench.engine.begin() as connection:
-        commit_with(connection, (RENAME, {"task": first}))
+        commit_with(connection, RENAME, {"task": first})
         RENAME.count(connection, {"task": second})
 
     assert bench.task(first).title == bench.task(second).title == "new"

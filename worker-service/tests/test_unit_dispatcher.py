@@ -2,12 +2,16 @@
 
 from typing import Any
 
+import structlog
 from conftest import make_executor
 
 from src.consumers import Claimed
+from src.decision import Counts
 from src.dispatcher import LOOK_SECONDS, MOMENT_SECONDS, Dispatcher
+from src.handlers.declare import Handler
 from src.held import Held
 from src.lease import Lease
+from src.store.attempts import Attempt, Fence
 
 
 class Source:
@@ -24,7 +28,7 @@ class Source:
 
 def dispatching(source: Source, *, room: int) -> Dispatcher:
     """Make one that has looked at how long to wait when there was so much room."""
-    executor: Any = make_executor(concurrency=1)
+    executor: Any = make_executor(Handler("work", lambda *_: None), concurrency=1)
     executor.room = lambda: room
     lease: Any = Lease(15)
     lease.is_fresh = lambda: True
@@ -68,3 +72,21 @@ def test_it_goes_on_at_once_while_there_is_more_to_claim() -> None:
     source.seconds = 60.0
     dispatcher._wait()
     assert waits == [MOMENT_SECONDS, LOOK_SECONDS]
+
+
+def test_claims_are_logged_however_much_there_is_to_claim() -> None:
+    class Flood(Source):
+        seconds, turns = 0.0, 0
+
+        def claim(self, slots: int, *, take_suspect: bool) -> list[Claimed]:
+            self.turns += 1
+            if self.turns == 3:
+                dispatcher._stop.set()
+            attempt = Attempt(Fence(f"{self.turns}", 1), "work", "t", "d", None, Counts(0, 0))
+            return [Claimed(attempt)] if self.turns < 3 else []
+
+    dispatcher = dispatching(Flood(), room=1)
+    with structlog.testing.capture_logs() as lines:
+        dispatcher._run()
+
+    assert [line["task_id"] for line in lines if line["event"] == "claimed"] == ["1", "2"]

@@ -14,7 +14,7 @@ from src.contract import DEFAULT_TYPE
 from src.db.database import Database, DatabaseUnavailable
 from src.db.dialect import is_duplicate, now
 from src.models.tables import Task
-from src.prepared import Prepared, commit_with
+from src.prepared import Prepared, run_together
 from src.services.errors import KeyReused
 from src.services.outbox import new_promises
 from src.services.publisher import Message
@@ -102,20 +102,20 @@ def commit_batch(
     promise_delivery: bool,
     ready: Callable[[], None] = lambda: None,
 ) -> StoredBatch:
-    """Store tasks in one transaction; ``ready`` is called before the statements that store them.
+    """Store tasks in one transaction; ``ready`` is called right before its commit.
 
     Raises:
         KeysContended: others store the same keys all the time.
         DatabaseUnavailable: nothing may be stored.
     """
-    tried = False
+    again = False
 
     def work(connection: Connection) -> StoredBatch:
-        nonlocal tried
-        again, tried = tried, True
-        return store_batch(
-            connection, tasks, promise_delivery=promise_delivery, again=again, ready=ready
-        )
+        nonlocal again
+        stored = store_batch(connection, tasks, promise_delivery=promise_delivery, again=again)
+        ready()
+        again = True
+        return stored
 
     for _ in range(KEY_GOES):
         try:
@@ -129,16 +129,11 @@ def commit_batch(
 
 
 def store_batch(
-    connection: Connection,
-    tasks: Sequence[NewTask],
-    *,
-    promise_delivery: bool,
-    again: bool,
-    ready: Callable[[], None],
+    connection: Connection, tasks: Sequence[NewTask], *, promise_delivery: bool, again: bool
 ) -> StoredBatch:
-    """Store those of the tasks that no earlier submission has stored under their key; commit.
+    """Store those of the tasks that no earlier submission has stored under their key.
 
-    ``again``: it was tried before, so it may have happened and the answer to it was lost.
+    ``again``: the answer to a first commit of this batch was lost, so it may have happened.
 
     Raises:
         IntegrityError: somebody else stored one of the keys at the same moment.
@@ -158,7 +153,6 @@ def store_batch(
         else:
             answers[task.task_id] = first.answer(task.repeatable)
     answers |= {task.task_id: Stored(task.task_id) for task in new}
-    ready()
     if not new or (again and _is_stored(connection, new[0].task_id)):
         # The ids are ours alone: the commit had happened, of all or of none. A relay will find
         # the outbox rows by itself.
@@ -207,10 +201,7 @@ def _is_stored(connection: Connection, task_id: str) -> bool:
 def insert_tasks(
     connection: Connection, tasks: Sequence[NewTask], *, promise_delivery: bool
 ) -> set[str]:
-    """Store tasks, and with a broker the outbox rows, and so end the caller's transaction.
-
-    All in one round trip: a writer that waits for the server three times as often stores that
-    much less.
+    """Store tasks, and with a broker the outbox rows, in the caller's one transaction.
 
     Returns:
         The ids of those that are due at once. Their outbox rows say that a relay is given them;
@@ -223,7 +214,9 @@ def insert_tasks(
     rows = [_row(task, instant) for task in sorted(tasks, key=lambda task: task.task_id)]
     rows = _without_unset(rows)
     promises = [new_promises([row["id"] for row in rows])] if promise_delivery else []
-    commit_with(connection, (_insertion(tuple(rows[0])), rows), *promises)
+    # The commit goes by itself. In one piece with these a server that is slow would carry it out
+    # when the client has long been told that nothing is stored.
+    run_together(connection, (_insertion(tuple(rows[0])), rows), *promises)
     return {row["id"] for row in rows if row.get("run_at") == instant}
 
 

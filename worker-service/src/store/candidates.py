@@ -181,6 +181,6 @@ def mark_started(
     """
     named = {"task_ids": sorted(task_ids), "worker": worker_id}
     if commit:
-        commit_with(connection, (_START, named))
+        commit_with(connection, _START, named)
     else:
         _START.count(connection, named)

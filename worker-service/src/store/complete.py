@@ -58,7 +58,7 @@ def complete_alone(connection: Connection, results: Mapping[Fence, Any]) -> bool
     """
     [(fence, result)] = results.items()
     alike = _alike([fence], json.dumps(result))
-    return commit_with(connection, (_COMPLETE_ALIKE, alike)) == 1
+    return commit_with(connection, _COMPLETE_ALIKE, alike) == 1
 
 
 def _write(connection: Connection, part: Mapping[Fence, str]) -> int:
