@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import wait_until
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
 
 from src.db.database import Database, DatabaseUnavailable
 from src.models.tables import Task
@@ -213,6 +213,27 @@ def test_what_was_answered_503_during_its_transaction_is_left_out_of_it(
 
     assert stored == Stored(task(2).task_id)
     assert database.titles() == {"t2"}
+
+
+def test_what_was_answered_503_while_the_tables_were_locked_is_not_stored_later(
+    real_database: Database, relay: FakeRelay
+) -> None:
+    writer = Writer(real_database, relay)
+    real_database.check_schema()
+
+    with real_database.engine.connect() as backup:
+        backup.execute(text("LOCK TABLES tasks WRITE"))
+        [answer] = asyncio.run(store(writer, [task(1)]))
+        assert isinstance(answer, DatabaseUnavailable)
+        backup.execute(text("UNLOCK TABLES"))
+        # Now the server goes on with what it was told, although nobody is there any more.
+        under_way = text(
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'INS%'"
+        )
+        wait_until(lambda: backup.scalar(under_way) == 0, 10, "the server to be done with it")
+
+    writer.stop()
+    assert real_database.read(lambda c: c.scalar(select(func.count()).select_from(Task))) == 0
 
 
 def test_nothing_ends_the_writer(database: SlowDatabase, writer: Writer) -> None:

@@ -102,6 +102,35 @@ def test_only_what_ends_alone_is_finished_in_its_own_thread() -> None:
     assert (done.attempt.fence.task_id, thread) == ("long", threads["long"])
 
 
+def test_the_slot_of_what_ends_alone_is_free_after_its_commit() -> None:
+    committing, committed = threading.Event(), threading.Event()
+
+    def commit(_finished: Finished) -> None:
+        committing.set()
+        assert committed.wait(30)
+
+    slots = Slots(lambda *_: None, finished_alone=commit)
+    slots.start()
+    assert committing.wait(10)
+    assert slots.executor.free_slots() == 1
+    assert slots.freed.empty()
+
+    committed.set()
+
+    slots.freed.get(timeout=10)
+    assert slots.executor.free_slots() == 2
+
+
+def test_a_suspect_is_logged_at_once() -> None:
+    executor = make_executor(Handler("work", lambda *_: None))
+    suspect = Attempt(Fence("t", 2), "work", "t", "d", None, Counts(0, 1), suspect=True)
+
+    with structlog.testing.capture_logs() as lines:
+        executor.start(Claimed(suspect))
+
+    assert [line["task_id"] for line in lines if line["event"] == "claimed"] == ["t"]
+
+
 def test_claims_are_logged_when_the_dispatcher_has_time() -> None:
     slots = Slots(lambda *_: None)
     with structlog.testing.capture_logs() as lines:
