@@ -147,7 +147,7 @@ def test_a_registration_whose_commit_was_not_answered_is_made_anew(
     system.stack.start_worker(DATABASE_URL=through(proxy, system, database))
 
     assert system.client.wait_for(system.client.simulate())["status"] == "COMPLETED"
-    assert proxy.cut.is_set()
+    assert proxy.cut.wait(5)
 
 
 def test_a_submission_whose_commit_was_not_answered_is_stored_once(
@@ -159,7 +159,7 @@ def test_a_submission_whose_commit_was_not_answered_is_stored_once(
 
     task_id = system.client.submit("Only once")
 
-    assert proxy.cut.is_set()
+    assert proxy.cut.wait(5)
     assert [row["id"] for row in system.tables.rows("SELECT id FROM tasks")] == [task_id]
     system.stack.start_worker()
     assert system.client.wait_for(task_id)["status"] == "COMPLETED"
@@ -175,7 +175,7 @@ def test_a_claim_whose_commit_was_not_answered_is_given_back_and_run(
     task_id = system.client.simulate()
 
     task = system.client.wait_for(task_id)
-    assert proxy.cut.is_set()
+    assert proxy.cut.wait(5)
     assert (task["status"], task["attempt"]) == ("COMPLETED", 2)
     assert system.tables.ledger(task_id) == [(1, "released")]
     assert system.work_log.count("start", task_id) == 1
@@ -192,6 +192,6 @@ def test_an_outcome_whose_commit_was_not_answered_is_recorded_once(
     task_id = system.client.simulate()
 
     task = system.client.wait_for(task_id)
-    assert proxy.cut.is_set()
+    assert proxy.cut.wait(5)
     assert (task["status"], task["attempt"]) == ("COMPLETED", 1)
     assert system.work_log.count("start", task_id) == 1
