@@ -29,7 +29,7 @@ LAYERS = {
         "worker",
         "heartbeat dispatcher finisher progress",
         "executor",
-        "limits",
+        "limits room claim_log",
         "execution held",
         "consumers",
         "rescue lease handlers store",

@@ -4,19 +4,20 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import structlog
 
+from src.claim_log import ClaimLog
 from src.consumers import Claimed
 from src.execution import Execution, Finished, Stage
 from src.handlers.context import Context
 from src.handlers.declare import Handler
 from src.limits import Limits
 from src.outcome import Failure, Outcome, Progress, Released, TimedOut, describe
-from src.pace import AHEAD_SECONDS, Pace
+from src.room import Room
 from src.store.attempts import Fence
 from src.store.leases import Load
 from src.tally import Tally
@@ -27,8 +28,6 @@ log = structlog.get_logger(__name__)
 LOST_AFTER = 4
 #: Seconds that a claimed attempt may wait for a slot; then others are to have it.
 WAIT_SECONDS = 1.0
-#: Ids in one line of the log: Docker cuts lines at 16 KiB.
-IDS_A_LINE = 100
 
 
 class Executor:
@@ -80,17 +79,13 @@ class Executor:
         self._worn_out = worn_out
         self._work: queue.SimpleQueue[Execution] = queue.SimpleQueue()
         self._limits = Limits(self._watched, self._look_after)
-        self._pace = Pace()
-        #: Room is made for more once so few wait: half of them, so that claims are cheap in large
-        #: batches, and the slots go on with the other half while a claim is under way.
-        self._few = 0
         #: What waits for a slot, what occupies one, and the threads that are in none any more.
         self._waiting: dict[Fence, Execution] = {}
         self._running: dict[Fence, Execution] = {}
         self._abandoned: set[Execution] = set()
         self._processed, self._failed = Tally(), Tally()
-        #: Started, and not in the log yet.
-        self._untold: list[Sequence[Execution]] = []
+        self._room = Room(concurrency, self._waiting, self._running)
+        self._claim_log = ClaimLog()
 
     def start_threads(self) -> None:
         for _ in range(self._concurrency):
@@ -99,16 +94,11 @@ class Executor:
 
     def free_slots(self) -> int:
         """Count the slots that nothing runs in or waits for; below 0, so many wait beyond that."""
-        return self._concurrency - len(self._running) - len(self._waiting)
+        return self._room.free_slots()
 
     def room(self) -> int:
         """Return how many attempts may be claimed now, for free slots and ahead of them."""
-        late = time.monotonic() - AHEAD_SECONDS
-        # Slots with long work will not be there for what is claimed ahead.
-        slow = sum(execution.began_at < late for execution in list(self._running.values()))
-        ahead = self._pace.ahead(self._concurrency - slow)
-        self._few = ahead // 2
-        return max(0, self.free_slots() + ahead) if self._has_few() else 0
+        return self._room.look()
 
     def load(self) -> Load:
         return Load(len(self._running), self._processed.total(), self._failed.total())
@@ -124,20 +114,11 @@ class Executor:
         self._limits.notice(executions[0])
         for execution in executions:
             self._work.put(execution)
-        self._untold.append(executions)
-        if any(execution.claimed.attempt.suspect for execution in executions):
-            # It may take the process down before anything else is told.
-            self.log_claimed()
+        self._claim_log.note(executions)
 
-    def log_claimed(self) -> bool:
-        """Log what was started since the last time; tell whether there was anything.
-
-        By the dispatcher, once the slots' threads have got hold of the interpreter.
-        """
-        untold, self._untold = self._untold, []
-        for executions in untold:
-            _log_claimed(executions)
-        return bool(untold)
+    def log_claimed(self) -> None:
+        """Log what was started since the last time, now that the slots have begun."""
+        self._claim_log.tell()
 
     def tell(self, fence: Fence, outcome: Outcome) -> bool:
         """Decide an attempt's outcome; its handler is told to stop, or does not begin.
@@ -165,10 +146,6 @@ class Executor:
         """Give back what has not begun."""
         for execution in list(self._waiting.values()):
             self._release(execution, reason)
-
-    def _has_few(self) -> bool:
-        """Tell whether so few wait for a slot that more are to be claimed."""
-        return self.free_slots() > 0 or len(self._waiting) <= self._few
 
     def _prepare(self, claimed: Claimed) -> Execution:
         attempt = claimed.attempt
@@ -207,7 +184,7 @@ class Executor:
                 self._slot_freed()
                 continue
             outcome = self._execute(execution)
-            self._pace.note(time.monotonic() - execution.began_at)
+            self._room.note(time.monotonic() - execution.began_at)
             before = execution.move(
                 Stage.RETURNED, Stage.RUNNING, Stage.TOLD, Stage.ABANDONED, Stage.LOST
             )
@@ -226,7 +203,7 @@ class Executor:
                 self._end(execution, outcome, self._finished)
             if not mine:
                 return
-            if self._has_few():
+            if self._room.has_few():
                 self._slot_freed()
 
     def _end(
@@ -312,16 +289,6 @@ class Executor:
         log.error("thread lost, its handler does not stop", lost=lost, **execution.names())
         if 2 * lost >= self._concurrency:
             self._worn_out()
-
-
-def _log_claimed(executions: Sequence[Execution]) -> None:
-    if len(executions) == 1:
-        log.info("claimed", **executions[0].names())
-    else:
-        ids = [execution.fence.task_id for execution in executions]
-        for start in range(0, len(ids), IDS_A_LINE):
-            some = ids[start : start + IDS_A_LINE]
-            log.info("claimed together", attempts=len(some), task_ids=some)
 
 
 def _start_thread(name: str, target: Callable[[], None]) -> None:
