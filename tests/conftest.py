@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ SETTINGS = {
 _SERVERS = os.environ.get("TEST_SERVERS")
 _numbers = itertools.count()
 
+
+# Run in the background by a shell we ignore Ctrl-C, and so would all that is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: For workers that serve the types of ``task_handlers.py``.
 HANDLERS = {"HANDLER_MODULES": "task_handlers", "PYTHONPATH": str(ROOT / "tests")}
