@@ -57,12 +57,12 @@ class Finisher:
         self._queue.put(finished)
 
     def finish_here(self, finished: Finished) -> None:
-        """Commit an outcome in the caller's thread, unless another one is at that, or it fails.
+        """Commit an outcome in the caller's thread, unless others wait for theirs, or it fails.
 
         Where nothing else is to be written, to wake the finisher's thread takes longer than it
-        saves.
+        saves. The last one of many goes with them.
         """
-        if not self._here.acquire(blocking=False):
+        if self._waiting or not self._here.acquire(blocking=False):
             self.put(finished)
             return
         self._waiting[finished.attempt.fence] = finished

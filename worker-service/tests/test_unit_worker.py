@@ -298,6 +298,21 @@ def test_what_cannot_be_committed_at_once_is_left_to_the_thread() -> None:
     assert journal.events == ["failed", "committed", "acked"]
 
 
+def test_where_others_wait_it_goes_with_them() -> None:
+    journal = Journal()
+    finisher, done = alone(journal)
+    other = done._replace(attempt=done.attempt._replace(fence=Fence("other", 1)))
+
+    finisher.put(other)
+    finisher.finish_here(done)
+    assert journal.events == []
+
+    finisher.start()
+    assert journal.acked.wait(10)
+    assert journal.events == ["committed", "acked"]
+    assert len(journal.written) == 2
+
+
 def test_a_second_one_does_not_wait_for_the_first() -> None:
     journal = Journal()
     finisher, done = alone(journal)
