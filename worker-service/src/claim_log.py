@@ -28,6 +28,9 @@ class ClaimLog:
         if any(execution.claimed.attempt.suspect for execution in executions):
             self.tell()
 
+    def has_untold(self) -> bool:
+        return bool(self._untold)
+
     def tell(self) -> None:
         """Log what was noted since the last time."""
         untold, self._untold = self._untold, []

@@ -87,16 +87,16 @@ class Dispatcher:
             else:
                 backoff.reset()
                 self._wait()
-            self._executor.log_claimed()
+            self._executor.claim_log.tell()
 
     def _wait(self) -> None:
         """Wait until woken, unless there is more to claim already."""
-        if self._seconds_to_wait() <= 0:
-            return
+        seconds = self._seconds_to_wait()
+        claims = self._executor.claim_log
         # The slots' threads go first: they need the interpreter to begin.
-        self._woken.wait(MOMENT_SECONDS)
-        self._executor.log_claimed()
-        self._woken.wait(self._seconds_to_wait())
+        if seconds > 0 and claims.has_untold() and not self._woken.wait(MOMENT_SECONDS):
+            claims.tell()
+        self._woken.wait(seconds)
 
     def _turn(self) -> None:
         """Ask every consumer once that has something for a free slot.

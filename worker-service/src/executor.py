@@ -85,7 +85,8 @@ class Executor:
         self._abandoned: set[Execution] = set()
         self._processed, self._failed = Tally(), Tally()
         self._room = Room(concurrency, self._waiting, self._running)
-        self._claim_log = ClaimLog()
+        #: Of what was started; the dispatcher has it told once the slots have begun.
+        self.claim_log = ClaimLog()
 
     def start_threads(self) -> None:
         for _ in range(self._concurrency):
@@ -114,11 +115,7 @@ class Executor:
         self._limits.notice(executions[0])
         for execution in executions:
             self._work.put(execution)
-        self._claim_log.note(executions)
-
-    def log_claimed(self) -> None:
-        """Log what was started since the last time, now that the slots have begun."""
-        self._claim_log.tell()
+        self.claim_log.note(executions)
 
     def tell(self, fence: Fence, outcome: Outcome) -> bool:
         """Decide an attempt's outcome; its handler is told to stop, or does not begin.

@@ -59,19 +59,26 @@ def test_a_freed_slot_wakes_it_if_there_was_no_room_before() -> None:
     assert dispatcher._woken.is_set()
 
 
-def test_it_goes_on_at_once_while_there_is_more_to_claim() -> None:
+def test_the_slots_go_first_unless_there_is_more_to_claim() -> None:
     source, waits = Source(), list[float]()
     dispatcher = dispatching(source, room=1)
     woken: Any = dispatcher._woken
     woken.wait = waits.append
+    attempt = Attempt(Fence("t", 1), "work", "t", "d", None, Counts(0, 0))
 
+    dispatcher._wait()
+    assert waits == [LOOK_SECONDS]
+
+    dispatcher._executor.start(Claimed(attempt))
     source.seconds = 0.0
     dispatcher._wait()
-    assert waits == []
+    assert waits == [LOOK_SECONDS, 0]
+    assert dispatcher._executor.claim_log.has_untold()
 
     source.seconds = 60.0
     dispatcher._wait()
-    assert waits == [MOMENT_SECONDS, LOOK_SECONDS]
+    assert waits == [LOOK_SECONDS, 0, MOMENT_SECONDS, LOOK_SECONDS]
+    assert not dispatcher._executor.claim_log.has_untold()
 
 
 def test_claims_are_logged_however_much_there_is_to_claim() -> None:

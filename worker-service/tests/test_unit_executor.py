@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import structlog
 from conftest import make_executor
 
 from src.consumers import Claimed, Delivery
@@ -119,46 +118,6 @@ def test_the_slot_of_what_ends_alone_is_free_after_its_commit() -> None:
 
     slots.freed.get(timeout=10)
     assert slots.executor.free_slots() == 2
-
-
-def test_a_suspect_is_logged_at_once() -> None:
-    executor = make_executor(Handler("work", lambda *_: None))
-    suspect = Attempt(Fence("t", 2), "work", "t", "d", None, Counts(0, 1), suspect=True)
-
-    with structlog.testing.capture_logs() as lines:
-        executor.start(Claimed(suspect))
-
-    assert [line["task_id"] for line in lines if line["event"] == "claimed"] == ["t"]
-
-
-def test_claims_are_logged_when_the_dispatcher_has_time() -> None:
-    slots = Slots(lambda *_: None)
-    with structlog.testing.capture_logs() as lines:
-        slots.start("a")
-        slots.next()
-        assert not [line for line in lines if line["event"].startswith("claimed")]
-
-        slots.executor.log_claimed()
-
-        assert [line["task_id"] for line in lines if line["event"] == "claimed"] == ["a"]
-        slots.executor.log_claimed()
-        assert len([line for line in lines if line["event"] == "claimed"]) == 1
-
-
-def test_claims_of_many_are_logged_in_lines_of_bearable_length() -> None:
-    executor = make_executor(Handler("work", lambda *_: None))
-    claims = [
-        Claimed(Attempt(Fence(f"{n}", 1), "work", "t", "d", None, Counts(0, 0))) for n in range(250)
-    ]
-    executor.start(*claims)
-
-    with structlog.testing.capture_logs() as lines:
-        executor.log_claimed()
-
-    assert [line["attempts"] for line in lines] == [100, 100, 50]
-    assert [task_id for line in lines for task_id in line["task_ids"]] == [
-        f"{n}" for n in range(250)
-    ]
 
 
 @pytest.mark.parametrize(
