@@ -40,7 +40,7 @@ def measure(
             system.start_api()
             system.start_worker()
             rows = stack.enter_context(Rows(system.database_url))
-            watchers[name] = stack.enter_context(Watcher(system, rows))
+            watchers[name] = Watcher(system, rows)
         for watcher in watchers.values():
             watcher.take(WARM_UP_TASKS)
             watcher.took.clear()
@@ -54,30 +54,26 @@ class Watcher:
     """Submits a task and watches its row, then the next one."""
 
     def __init__(self, system: System, rows: Rows) -> None:
+        self._port = system.port
         self._rows = rows
         self._question = request(system.port)
-        self._api = socket.create_connection((HOST, system.port), timeout=GIVE_UP_SECONDS)
-        self._api.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         #: Seconds from each submission until its row was seen COMPLETED.
         self.took: list[float] = []
 
-    def __enter__(self) -> "Watcher":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._api.close()
-
     def take(self, times: int) -> None:
-        for _ in range(times):
-            self.took.append(self._submit_and_watch())
+        """Take a turn, over a connection of its own: an API closes one that is idle for 5 s."""
+        with socket.create_connection((HOST, self._port), timeout=GIVE_UP_SECONDS) as api:
+            api.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for _ in range(times):
+                self.took.append(self._submit_and_watch(api))
 
     def results(self) -> Results:
         took = sorted(1000 * seconds for seconds in self.took)
         return {"idle_p50": statistics.median(took), "idle_p99": took[int(len(took) * 0.99)]}
 
-    def _submit_and_watch(self) -> float:
+    def _submit_and_watch(self, api: socket.socket) -> float:
         began = time.monotonic()
-        task_id = self._submit()
+        task_id = self._submit(api)
         unseen = UNSEEN * statistics.median(self.took[-LATEST:] or [0.0])
         # At another moment each time, or the looks would fall on the same steps of all tasks.
         _sleep_until(began + unseen + random.uniform(0, LOOK_SECONDS))
@@ -87,11 +83,14 @@ class Watcher:
             time.sleep(LOOK_SECONDS)
         return time.monotonic() - began
 
-    def _submit(self) -> str:
-        self._api.sendall(self._question)
-        answer = self._api.recv(65536)
+    def _submit(self, api: socket.socket) -> str:
+        api.sendall(self._question)
+        answer = b""
         while not is_whole(answer):
-            answer += self._api.recv(65536)
+            more = api.recv(65536)
+            if not more:
+                raise ServerError(f"the API closed the connection after {answer!r}")
+            answer += more
         if not answer.startswith(ACCEPTED):
             raise ServerError(f"not accepted: {answer!r}")
         return str(json.loads(answer.partition(b"\r\n\r\n")[2])["task_id"])
