@@ -60,7 +60,6 @@ def _measure(servers: Servers, size: int, logs: Path, effort: Effort) -> Results
         finish(system, rows)
         total = effort.tasks(KINDS["ours"].end_to_end)
         end_to_end(system, rows, total, groups, results)
-        with Watcher(system, rows) as watcher:
-            watcher.take(effort.turns * effort.tasks_a_turn)
-            results |= watcher.results()
-    return results
+        watcher = Watcher(system, rows)
+        watcher.take(effort.turns * effort.tasks_a_turn)
+    return results | watcher.results()

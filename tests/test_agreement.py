@@ -49,8 +49,10 @@ RESERVED = {
 }
 
 
-@pytest.mark.parametrize("file", ["contract.py", "logs.py", "prepared.py", "webhooks.py"])
-def test_both_services_have_the_same_contract_logs_and_webhooks(file: str) -> None:
+@pytest.mark.parametrize(
+    "file", ["contract.py", "kept.py", "logs.py", "prepared.py", "webhooks.py"]
+)
+def test_both_services_have_the_same_file(file: str) -> None:
     api, worker = ((ROOT / name / "src" / file).read_bytes() for name in SERVICES)
 
     assert api == worker

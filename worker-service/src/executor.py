@@ -4,7 +4,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,8 +15,8 @@ from src.consumers import Claimed
 from src.execution import Execution, Finished, Stage
 from src.handlers.context import Context
 from src.handlers.declare import Handler
-from src.limits import Limits
 from src.outcome import Failure, Outcome, Progress, Released, TimedOut, describe
+from src.overruns import Overruns
 from src.room import Room
 from src.store.attempts import Fence
 from src.store.leases import Load
@@ -24,8 +24,6 @@ from src.tally import Tally
 
 log = structlog.get_logger(__name__)
 
-#: How many times its patience passes until an abandoned thread is lost for good.
-LOST_AFTER = 4
 #: Seconds that a claimed attempt may wait for a slot; then others are to have it.
 WAIT_SECONDS = 1.0
 
@@ -38,11 +36,8 @@ class Executor:
     that must not begin when its turn comes, is given back.
 
     A handler is told to stop at its limit, on a cancel request, or when its attempt is no longer
-    ours. Then the outcome is decided, and it has ``patience_seconds`` to come back; after that
-    its thread is abandoned and the slot gets a new one. A thread cannot be killed, and an
-    exception thrown into it may hit code that holds a lock. Four times as long after that it is
-    lost, and when that is so for half of the slots, ``worn_out`` is called: memory, connections
-    and locks that those threads hold come back with a new process only.
+    ours. Then the outcome is decided, and what its thread does after that is seen to by
+    ``Overruns``.
 
     No lock is shared by the slots. An execution stands in at least one of the dicts until its
     thread comes back, single steps of dicts are atomic, and what becomes of it its stage decides.
@@ -70,19 +65,24 @@ class Executor:
         self._handlers = handlers
         self._run_handler = run
         self._limit_seconds = limit_seconds
-        self._patience_seconds = patience_seconds
         self._may_start = may_start
         self._finished = finished
         self._finished_alone = finished_alone
         self._slot_freed = slot_freed
         self._report = report
-        self._worn_out = worn_out
         self._work: queue.SimpleQueue[Execution] = queue.SimpleQueue()
-        self._limits = Limits(self._watched, self._look_after)
-        #: What waits for a slot, what occupies one, and the threads that are in none any more.
+        #: What waits for a slot, and what occupies one.
         self._waiting: dict[Fence, Execution] = {}
         self._running: dict[Fence, Execution] = {}
-        self._abandoned: set[Execution] = set()
+        self._overruns = Overruns(
+            concurrency,
+            patience_seconds,
+            in_slots=lambda: [*list(self._waiting.values()), *list(self._running.values())],
+            release=self._release_late,
+            tell=lambda execution, outcome: self.tell(execution.fence, outcome),
+            replace=lambda execution: _start_thread("handler", partial(self._take_over, execution)),
+            worn_out=worn_out,
+        )
         self._processed, self._failed = Tally(), Tally()
         self._room = Room(concurrency, self._waiting, self._running)
         #: Of what was started; the dispatcher has it told once the slots have begun.
@@ -91,7 +91,7 @@ class Executor:
     def start_threads(self) -> None:
         for _ in range(self._concurrency):
             _start_thread("handler", self._serve)
-        self._limits.start()
+        self._overruns.start()
 
     def free_slots(self) -> int:
         """Count the slots that nothing runs in or waits for; below 0, so many wait beyond that."""
@@ -112,7 +112,7 @@ class Executor:
         for execution in executions:
             self._waiting[execution.fence] = execution
         # They are to be looked after at the same time.
-        self._limits.notice(executions[0])
+        self._overruns.notice(executions[0])
         for execution in executions:
             self._work.put(execution)
         self.claim_log.note(executions)
@@ -130,7 +130,7 @@ class Executor:
             self._waiting.pop(fence, None)
         else:
             self._count(outcome)
-            self._look_again(execution, self._patience_seconds)
+            self._overruns.expect_back(execution)
         self._finished(execution.finished(outcome))
         execution.context.cancelled.set()
         return True
@@ -164,10 +164,6 @@ class Executor:
         if execution and execution.stage is Stage.RUNNING:
             self._report(fence, progress)
 
-    def _look_again(self, execution: Execution, seconds: float) -> None:
-        execution.look_at = time.monotonic() + seconds
-        self._limits.notice(execution)
-
     def _count(self, outcome: Outcome) -> None:
         self._processed.add()
         if isinstance(outcome, (Failure, TimedOut)):
@@ -193,7 +189,7 @@ class Executor:
                 execution.look_at = math.inf
                 self._end(execution, outcome, self._finished_alone)
             mine = self._running.pop(execution.fence, None) is execution
-            self._abandoned.discard(execution)
+            self._overruns.came_back(execution)
             if before is not Stage.RUNNING:
                 log.info("handler stopped, its outcome was decided before", **execution.names())
             elif not is_alone:
@@ -219,7 +215,7 @@ class Executor:
             return False
         self._running[execution.fence] = execution
         self._waiting.pop(execution.fence, None)
-        self._limits.notice(execution)
+        self._overruns.notice(execution)
         return True
 
     def _release(self, execution: Execution, reason: str) -> bool:
@@ -230,6 +226,10 @@ class Executor:
         self._finished(execution.finished(Released(reason)))
         return True
 
+    def _release_late(self, execution: Execution) -> None:
+        if self._release(execution, "no slot became free for it"):
+            log.info("given back, all slots are busy", **execution.names())
+
     def _execute(self, execution: Execution) -> Outcome:
         try:
             return self._run_handler(
@@ -239,53 +239,14 @@ class Executor:
             log.exception("handler could not be run", **execution.names())
             return Failure(f"the handler could not be run: {describe(error)}")
 
-    def _watched(self) -> Iterator[Execution]:
-        yield from list(self._waiting.values())
-        yield from list(self._running.values())
-        yield from (lost for lost in list(self._abandoned) if lost.stage is not Stage.LOST)
-
-    def _look_after(self, execution: Execution) -> None:
-        stage = execution.stage
-        if execution.look_at > time.monotonic():
-            # It began just now.
-            return
-        match stage:
-            case Stage.WAITING:
-                if self._release(execution, "no slot became free for it"):
-                    log.info("given back, all slots are busy", **execution.names())
-            case Stage.RUNNING:
-                if self.tell(execution.fence, TimedOut(execution.limit_seconds, execution.where())):
-                    log.warning(
-                        "time limit reached", seconds=execution.limit_seconds, **execution.names()
-                    )
-            case Stage.TOLD:
-                # Where no thread can be had the slot stays occupied; it is tried again.
-                execution.look_at = time.monotonic() + 1
-                _start_thread("handler", partial(self._take_over, execution))
-            case Stage.ABANDONED:
-                self._give_up(execution)
-
     def _take_over(self, execution: Execution) -> None:
         """Serve the slot of a thread that does not come back, unless it just did."""
         # Whoever of the two takes it out has the slot.
         if self._running.pop(execution.fence, None) is None:
             return
-        self._abandoned.add(execution)
-        if execution.move(Stage.ABANDONED, Stage.TOLD):
-            self._look_again(execution, LOST_AFTER * self._patience_seconds)
-            log.error("thread abandoned, its handler does not stop", **execution.names())
-        else:
-            self._abandoned.discard(execution)
+        self._overruns.abandon(execution)
         self._slot_freed()
         self._serve()
-
-    def _give_up(self, execution: Execution) -> None:
-        if not execution.move(Stage.LOST, Stage.ABANDONED):
-            return
-        lost = sum(other.stage is Stage.LOST for other in list(self._abandoned))
-        log.error("thread lost, its handler does not stop", lost=lost, **execution.names())
-        if 2 * lost >= self._concurrency:
-            self._worn_out()
 
 
 def _start_thread(name: str, target: Callable[[], None]) -> None:

@@ -3,14 +3,16 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from src.db.dialect import (
+    STALE_SECONDS,
     STATEMENT_SECONDS,
     is_away,
     is_collision,
@@ -20,9 +22,11 @@ from src.db.dialect import (
     seeing_one_moment,
     takes_writes,
 )
+from src.kept import Kept
 from src.models.tables import Base
 
 T = TypeVar("T")
+Begin = Callable[[], AbstractContextManager[Connection]]
 
 
 class DatabaseUnavailable(Exception):
@@ -38,6 +42,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = make_engine(url)
+        self._kept = Kept(self.engine, stale_seconds=STALE_SECONDS)
         self._reader = self.engine.execution_options(reads_only=True)
         self._snapshot = seeing_one_moment(self._reader)
         self._lock = threading.Lock()
@@ -58,23 +63,23 @@ class Database:
             DatabaseUnavailable: nobody answers, or not within the budget of a request.
             SchemaMismatch: see ``check_schema``.
         """
-        return self._run(self.engine, work)
+        return self._run(self._kept.begin, work)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work``, which only reads, likewise."""
-        return self._run(self._reader, work)
+        return self._run(self._reader.begin, work)
 
     def read_at_once(self, work: Callable[[Connection], T]) -> T:
         """Run ``work``, which only reads, so that all it reads is of one moment."""
-        return self._run(self._snapshot, work)
+        return self._run(self._snapshot.begin, work)
 
-    def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+    def _run(self, begin: Begin, work: Callable[[Connection], T]) -> T:
         deadline = time.monotonic() + STATEMENT_SECONDS
         pause = 0.01
         while True:
             try:
                 self.check_schema()
-                with engine.begin() as connection:
+                with begin() as connection:
                     result = work(connection)
                 self._note(is_connected=True)
                 return result
@@ -122,6 +127,7 @@ class Database:
             raise DatabaseUnavailable("read-only")
 
     def close(self) -> None:
+        self._kept.close()
         self.engine.dispose()
 
 

@@ -40,6 +40,8 @@ _AWAY = frozenset(
 #: Seconds after which the server ends a silent session. A process that was frozen inside a
 #: transaction holds its row locks no longer than this; an idle connection is simply made anew.
 IDLE_SECONDS = 15
+#: Seconds after which one that was idle is made anew before it is used.
+STALE_SECONDS = IDLE_SECONDS * 2 / 3
 
 _MYSQL_SESSION = (
     f"SET time_zone = '+00:00', wait_timeout = {IDLE_SECONDS},"
@@ -155,7 +157,7 @@ def _note_idleness(_connection: Any, entry: ConnectionPoolEntry) -> None:
 
 def _replace_idle(_connection: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:
     """Make a connection anew that the server may have ended; costs a healthy one nothing."""
-    if time.monotonic() - entry.info.get("idle_since", math.inf) > IDLE_SECONDS * 2 / 3:
+    if time.monotonic() - entry.info.get("idle_since", math.inf) > STALE_SECONDS:
         raise DisconnectionError
 
 

@@ -41,6 +41,8 @@ CONNECT_SECONDS = 3.0
 #: Seconds after which the server ends a silent session. A process that was frozen inside a
 #: transaction holds its row locks no longer than this; an idle connection is simply made anew.
 IDLE_SECONDS = 15
+#: Seconds after which one that was idle is made anew before it is used.
+STALE_SECONDS = IDLE_SECONDS * 2 / 3
 
 #: The server refuses a value: too long, out of range, no JSON, too deep, too large a packet.
 #: PyMySQL makes an OperationalError of every code that it does not know, so the class alone tells
@@ -198,7 +200,7 @@ def _note_idleness(_connection: Any, entry: ConnectionPoolEntry) -> None:
 
 def _replace_idle(_connection: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:
     """Make a connection anew that the server may have ended; costs a healthy one nothing."""
-    if time.monotonic() - entry.info.get("idle_since", math.inf) > IDLE_SECONDS * 2 / 3:
+    if time.monotonic() - entry.info.get("idle_since", math.inf) > STALE_SECONDS:
         raise DisconnectionError
 
 

@@ -9,11 +9,12 @@ from sqlalchemy import Connection, Engine, bindparam, select, update
 
 from src.contract import PRIORITIES, Status
 from src.decision import Decision, release
+from src.kept import Kept
 from src.outcome import Progress
 from src.store.attempts import Attempt, Fence
 from src.store.candidates import Candidate, lock_named, lock_overdue, mark_started
 from src.store.complete import complete, complete_alone, plain_results
-from src.store.dialect import Now, delete_by_id, now
+from src.store.dialect import STALE_SECONDS, Now, delete_by_id, now
 from src.store.leases import LeaseLost
 from src.store.settle import settle
 from src.store.tables import TASKS, WORKERS
@@ -57,7 +58,7 @@ class TaskStore:
     ) -> None:
         """``types`` are those that this worker serves, ``isolated`` those of them that run in
         processes of their own and so endanger nothing but themselves."""
-        self._engine = engine
+        self._kept = Kept(engine, stale_seconds=STALE_SECONDS)
         self._types = list(types)
         self._isolated = frozenset(isolated)
         self._use_outbox = use_outbox
@@ -71,7 +72,7 @@ class TaskStore:
         Raises:
             LeaseLost: the worker must start over under a new id.
         """
-        with self._engine.begin() as connection:
+        with self._kept.begin() as connection:
             found = lock_named(connection, worker_id, set(task_ids))
             wanted = [task for task in found if task.is_due and task.type in self._types]
             picked = self._pick(wanted, take_suspect)
@@ -89,7 +90,7 @@ class TaskStore:
         Raises:
             LeaseLost: the worker must start over under a new id.
         """
-        with self._engine.begin() as connection:
+        with self._kept.begin() as connection:
             due = _hold_lease(connection, worker_id) - timedelta(seconds=overdue_seconds)
             tasks: list[Candidate] = []
             for priority in sorted(PRIORITIES.values()):
@@ -121,12 +122,12 @@ class TaskStore:
         plain = plain_results(decisions, progress)
         if len(plain) == len(decisions) and self._complete(plain):
             return dict.fromkeys(plain, Status.COMPLETED)
-        with self._engine.begin() as connection:
+        with self._kept.begin() as connection:
             return settle(connection, decisions, progress, use_outbox=self._use_outbox)
 
     def write_progress(self, latest: Mapping[Fence, Progress]) -> None:
         """Write how far attempts are; those that are no longer current change nothing."""
-        with self._engine.begin() as connection:
+        with self._kept.begin() as connection:
             instant = now(connection)
             connection.execute(
                 _PROGRESS,
@@ -148,12 +149,12 @@ class TaskStore:
 
     def _complete(self, results: Mapping[Fence, Any]) -> bool:
         """Complete the tasks without a look at them; undo it all if an attempt was not current."""
-        with self._engine.connect() as connection, connection.begin() as transaction:
+        with self._kept.begin() as connection:
             if len(results) == 1:
                 return complete_alone(connection, results)
             all_current = complete(connection, results)
             if not all_current:
-                transaction.rollback()
+                connection.rollback()
             return all_current
 
     def _overdue(

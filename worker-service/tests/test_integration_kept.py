@@ -1,0 +1,106 @@
+"""A connection kept between transactions: the same one, as long as it is good."""
+
+from typing import Any
+
+import pytest
+from conftest import Bench
+from sqlalchemy import Connection, select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from src.kept import Kept
+from src.store.tables import TASKS
+
+
+@pytest.fixture
+def kept(bench: Bench) -> Any:
+    kept = Kept(bench.engine, stale_seconds=60)
+    yield kept
+    kept.close()
+
+
+def driver(connection: Connection) -> Any:
+    return connection.connection.dbapi_connection
+
+
+def used(kept: Kept) -> Any:
+    """Make a transaction; return the driver's connection that it had."""
+    with kept.begin() as connection:
+        connection.execute(text("SELECT 1"))
+        return driver(connection)
+
+
+def rename(connection: Connection, task: str) -> None:
+    connection.execute(update(TASKS).where(TASKS.c.id == task).values(title="new"))
+
+
+def test_a_transaction_is_committed_and_the_next_has_the_same_connection(
+    bench: Bench, kept: Kept
+) -> None:
+    task = bench.add(title="old")
+
+    with kept.begin() as connection:
+        rename(connection, task)
+        first = driver(connection)
+
+    with bench.engine.begin() as other:
+        assert driver(other) is not first
+        assert other.scalar(select(TASKS.c.title).where(TASKS.c.id == task)) == "new"
+    assert used(kept) is first
+
+
+def test_a_block_that_fails_is_rolled_back_and_leaves_no_transaction(
+    bench: Bench, kept: Kept
+) -> None:
+    task = bench.add(title="old")
+
+    def fail() -> None:
+        with kept.begin() as connection:
+            rename(connection, task)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert used(kept)
+    assert bench.task(task).title == "old"
+    assert bench.engine.pool.checkedout() == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.real_server
+def test_two_at_once_have_a_connection_each_and_one_is_kept(bench: Bench, kept: Kept) -> None:
+    with kept.begin() as one:
+        other = used(kept)
+        assert driver(one) is not other
+
+    assert used(kept) is other
+    assert bench.engine.pool.checkedout() == 1  # type: ignore[attr-defined]
+
+
+def test_one_that_was_idle_for_too_long_is_made_anew(bench: Bench) -> None:
+    kept = Kept(bench.engine, stale_seconds=-1)
+
+    first = used(kept)
+
+    assert used(kept) is not first
+    kept.close()
+
+
+def test_what_is_at_hand_can_be_given_back(bench: Bench, kept: Kept) -> None:
+    used(kept)
+
+    kept.close()
+
+    assert bench.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.real_server
+def test_one_that_the_server_ended_fails_once(bench: Bench, kept: Kept) -> None:
+    with kept.begin() as connection:
+        number = connection.scalar(text("SELECT CONNECTION_ID()"))
+    with bench.engine.begin() as other:
+        other.execute(text(f"KILL {number}"))
+
+    with pytest.raises(DBAPIError):
+        used(kept)
+
+    assert used(kept)
