@@ -25,12 +25,13 @@ from src.handlers.declare import Handler
 from src.handlers.process import call_in_process
 from src.heartbeat import Heartbeat
 from src.held import Held
+from src.kept import Kept
 from src.lease import Lease
 from src.outcome import Outcome, Released
 from src.progress import ProgressWriter
 from src.stop import StopRequests
 from src.store.attempts import Fence
-from src.store.dialect import brief, make_engine
+from src.store.dialect import STALE_SECONDS, brief, make_engine
 from src.store.leases import LeaseStore
 from src.store.tasks import TaskStore
 from src.watchdog import start_watchdog
@@ -187,9 +188,11 @@ class Worker:
 
     def _stores(self, engine: Engine) -> tuple[TaskStore, LeaseStore]:
         outbox = bool(self._settings.broker_url)
+        # One for both: of an engine with a single connection nothing would be left for the other.
+        kept = Kept(engine, stale_seconds=STALE_SECONDS)
         return (
-            TaskStore(engine, self._types, use_outbox=outbox, isolated=self._isolated),
-            LeaseStore(engine, use_outbox=outbox),
+            TaskStore(kept, self._types, use_outbox=outbox, isolated=self._isolated),
+            LeaseStore(kept, use_outbox=outbox),
         )
 
     def _run_handler(self, handler: Handler, details: Any, context: Context) -> Outcome:

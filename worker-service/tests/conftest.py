@@ -19,6 +19,7 @@ from src.handlers.call import call
 from src.handlers.context import Context
 from src.handlers.declare import Handler
 from src.handlers.simulate import make_simulate
+from src.kept import Kept
 from src.outcome import Outcome, Progress
 from src.store.attempts import Fence
 from src.store.dialect import make_engine, now
@@ -156,13 +157,15 @@ def bench(database: str, tmp_path: Path) -> Iterator[Bench]:
         with engine.begin() as connection:
             for table in SCHEMA.sorted_tables:
                 connection.execute(delete(table))
+    kept = Kept(engine, stale_seconds=60)
     bench = Bench(
         engine,
-        TaskStore(engine, ["simulate"], use_outbox=True),
-        LeaseStore(engine, use_outbox=True),
+        TaskStore(kept, ["simulate"], use_outbox=True),
+        LeaseStore(kept, use_outbox=True),
     )
     bench.register(bench.worker_id)
     yield bench
+    kept.close()
     engine.dispose()
 
 

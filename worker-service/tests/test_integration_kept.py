@@ -7,8 +7,12 @@ from conftest import Bench
 from sqlalchemy import Connection, select, text, update
 from sqlalchemy.exc import DBAPIError
 
+from src.config import Settings
+from src.handlers.simulate import make_simulate
 from src.kept import Kept
+from src.stop import StopRequests
 from src.store.tables import TASKS
+from src.worker import Worker
 
 
 @pytest.fixture
@@ -27,6 +31,11 @@ def used(kept: Kept) -> Any:
     with kept.begin() as connection:
         connection.execute(text("SELECT 1"))
         return driver(connection)
+
+
+def taken(bench: Bench) -> int:
+    """Count what is out of the pool, but for what the bench keeps itself."""
+    return int(bench.engine.pool.checkedout()) - 1  # type: ignore[attr-defined]
 
 
 def rename(connection: Connection, task: str) -> None:
@@ -65,7 +74,7 @@ def test_a_block_that_fails_is_rolled_back_and_leaves_no_transaction(
     assert bench.task(task).title == "old"
     # Held on to, as it may be by whoever logs it: with its frames, and so with the connection.
     assert failure.value
-    assert bench.engine.pool.checkedout() == 1  # type: ignore[attr-defined]
+    assert taken(bench) == 1
 
 
 @pytest.mark.real_server
@@ -75,7 +84,7 @@ def test_two_at_once_have_a_connection_each_and_one_is_kept(bench: Bench, kept: 
         assert driver(one) is not other
 
     assert used(kept) is other
-    assert bench.engine.pool.checkedout() == 1  # type: ignore[attr-defined]
+    assert taken(bench) == 1
 
 
 def test_one_that_was_idle_for_too_long_is_made_anew(bench: Bench) -> None:
@@ -92,7 +101,7 @@ def test_what_is_at_hand_can_be_given_back(bench: Bench, kept: Kept) -> None:
 
     kept.close()
 
-    assert bench.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert taken(bench) == 0
 
 
 @pytest.mark.real_server
@@ -106,3 +115,16 @@ def test_one_that_the_server_ended_fails_once(bench: Bench, kept: Kept) -> None:
         used(kept)
 
     assert used(kept)
+
+
+def test_a_workers_stores_on_one_engine_share_what_is_kept(bench: Bench) -> None:
+    settings = Settings(database_url="sqlite:///not-used.db", broker_url="")
+    worker = Worker(settings, {"simulate": make_simulate(0, None)}, bench.engine, StopRequests())
+
+    # As the heartbeat and the end of a worker do it, which have one connection each.
+    tasks, leases = worker._stores(bench.engine)
+    tasks.claim(bench.worker_id, [bench.add()], take_suspect=False)
+    [fence] = leases.claimed(bench.worker_id)
+    tasks.give_back([fence], "the worker stopped")
+
+    assert taken(bench) == 1

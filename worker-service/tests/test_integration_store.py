@@ -13,6 +13,7 @@ from statements import plans_of, statements_of
 
 from src.contract import Status
 from src.decision import Counts, Decision, decide, release
+from src.kept import Kept
 from src.outcome import Failure, Progress, Success
 from src.store.attempts import Fence
 from src.store.candidates import lock_named
@@ -139,7 +140,8 @@ def test_suspects_that_must_wait_are_not_in_the_way_of_the_innocent(bench: Bench
 def test_tasks_with_processes_of_their_own_endanger_nobody_and_are_no_suspects(
     bench: Bench,
 ) -> None:
-    store = TaskStore(bench.engine, ["simulate", "primes"], use_outbox=True, isolated=["primes"])
+    kept = Kept(bench.engine, stale_seconds=60)
+    store = TaskStore(kept, ["simulate", "primes"], use_outbox=True, isolated=["primes"])
     bench.add(crashes=1)
     isolated = {bench.add(type="primes", crashes=1) for _ in range(3)}
     more = [bench.add(type="primes", crashes=2) for _ in range(2)]

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from src.contract import Status
 from src.decision import Counts, lose
+from src.kept import Kept
 from src.store.attempts import Fence
 from src.store.dialect import now, upsert
 from src.store.settle import LOCK_FOR_SETTLING, settle
@@ -38,14 +39,14 @@ class Beat:
 class LeaseStore:
     """The statements of the heartbeat thread. Each method is one transaction."""
 
-    def __init__(self, engine: Engine, *, use_outbox: bool) -> None:
-        self._engine = engine
+    def __init__(self, kept: Kept, *, use_outbox: bool) -> None:
+        self._kept = kept
         self._use_outbox = use_outbox
 
     def register(self, worker_id: str, about: Mapping[str, Any]) -> None:
         """Make this worker's row. ``about``: host, pid, concurrency, types,
         lease_seconds, max_attempts."""
-        with self._engine.begin() as connection:
+        with self._kept.begin() as connection:
             instant = now(connection)
             connection.execute(
                 insert(WORKERS).values(
@@ -65,7 +66,7 @@ class LeaseStore:
 
         ``types``: of each its name, description, payload_schema, max_attempts, timeout_seconds.
         """
-        with self._engine.begin() as connection:
+        with self._kept.begin() as connection:
             there = set() if overwrite else set(connection.scalars(select(TASK_TYPES.c.name)))
             instant = now(connection)
             rows = [{**t, "updated_at": instant} for t in types if t["name"] not in there]
@@ -74,7 +75,7 @@ class LeaseStore:
 
     def beat(self, worker_id: str, load: Load) -> Beat | None:
         """Give a sign of life; return None if nobody expects one any more."""
-        with self._engine.begin() as connection:
+        with self._kept.begin() as connection:
             # For people only: a clock that jumps must not bury anybody.
             instant = now(connection)
             counted = connection.execute(
@@ -99,7 +100,7 @@ class LeaseStore:
 
     def claimed(self, worker_id: str) -> list[Fence]:
         """Return what is PROCESSING under this worker's id."""
-        with self._engine.begin() as connection:
+        with self._kept.begin() as connection:
             rows = connection.execute(_claimed_by(worker_id))
             return [Fence(row.id, row.attempt) for row in rows]
 
@@ -111,7 +112,7 @@ class LeaseStore:
         A claim holds the row shared until it commits: so either we see what it claimed, or it
         finds the row gone.
         """
-        with self._engine.begin() as connection:
+        with self._kept.begin() as connection:
             dead = connection.scalar(
                 select(WORKERS.c.id)
                 .where(WORKERS.c.id == worker_id, WORKERS.c.beat == beat)
@@ -129,7 +130,7 @@ class LeaseStore:
         One statement finds them: ids are never used again and a worker's row precedes its
         claims, so in one snapshot there is no such task of a living worker.
         """
-        with self._engine.begin() as connection:
+        with self._kept.begin() as connection:
             orphans = connection.execute(
                 select(TASKS.c.id, TASKS.c.worker_id)
                 .outerjoin_from(TASKS, WORKERS, TASKS.c.worker_id == WORKERS.c.id)
@@ -141,7 +142,7 @@ class LeaseStore:
 
     def sign_off(self, worker_id: str) -> None:
         """Delete this worker's row. It must have nothing PROCESSING any more."""
-        with self._engine.begin() as connection:
+        with self._kept.begin() as connection:
             connection.execute(delete(WORKERS).where(WORKERS.c.id == worker_id))
 
     def _take_away(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from src.contract import PRIORITIES, Status
 from src.decision import Decision, release
@@ -14,7 +14,7 @@ from src.outcome import Progress
 from src.store.attempts import Attempt, Fence
 from src.store.candidates import Candidate, lock_named, lock_overdue, mark_started
 from src.store.complete import complete, complete_alone, plain_results
-from src.store.dialect import STALE_SECONDS, Now, delete_by_id, now
+from src.store.dialect import Now, delete_by_id, now
 from src.store.leases import LeaseLost
 from src.store.settle import settle
 from src.store.tables import TASKS, WORKERS
@@ -50,7 +50,7 @@ class TaskStore:
 
     def __init__(
         self,
-        engine: Engine,
+        kept: Kept,
         types: Sequence[str],
         *,
         use_outbox: bool,
@@ -58,7 +58,7 @@ class TaskStore:
     ) -> None:
         """``types`` are those that this worker serves, ``isolated`` those of them that run in
         processes of their own and so endanger nothing but themselves."""
-        self._kept = Kept(engine, stale_seconds=STALE_SECONDS)
+        self._kept = kept
         self._types = list(types)
         self._isolated = frozenset(isolated)
         self._use_outbox = use_outbox
