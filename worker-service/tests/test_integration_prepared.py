@@ -199,8 +199,8 @@ def test_a_server_that_lets_nobody_write_is_left(bench: Bench, monkeypatch: Any)
     def refuse(*_: Any) -> None:
         raise Refused(1290, "read-only")
 
-    monkeypatch.setattr("pymysql.cursors.Cursor.execute", refuse)
     with bench.engine.connect() as connection, connection.begin() as transaction:
+        monkeypatch.setattr("pymysql.cursors.Cursor.execute", refuse)
         with pytest.raises(DBAPIError) as caught:
             RENAME.count(connection, {"task": "t"})
         assert connection.invalidated
