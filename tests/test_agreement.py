@@ -22,20 +22,21 @@ LAYERS = {
         "api server",
         "services",
         "models db",
-        "prepared contract config keys webhooks logs",
+        "prepared kept contract config keys webhooks logs",
     ],
     "worker-service": [
         "main",
         "worker",
         "heartbeat dispatcher finisher progress",
         "executor",
+        "overruns",
         "limits room claim_log",
         "execution held",
         "consumers",
         "rescue lease handlers store",
         "decision",
         "outcome",
-        "prepared contract config hosts webhooks logs backoff stop watchdog pace tally",
+        "prepared kept contract config hosts webhooks logs backoff stop watchdog pace tally",
     ],
 }
 #: Packages that only these parts may import.
