@@ -1,5 +1,6 @@
 """A connection kept between transactions: the same one, as long as it is good."""
 
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -96,11 +97,31 @@ def test_one_that_was_idle_for_too_long_is_made_anew(bench: Bench) -> None:
     kept.close()
 
 
-def test_what_is_at_hand_can_be_given_back(bench: Bench, kept: Kept) -> None:
+def test_one_that_is_older_than_the_loss_of_another_is_made_anew(bench: Bench, kept: Kept) -> None:
+    first = used(kept)
+
+    with bench.engine.connect() as other:
+        other.invalidate(ConnectionError("the server was restarted"))
+
+    assert used(kept) is not first
+
+
+def test_nothing_is_kept_from_a_pool_that_has_none_left(bench: Bench, kept: Kept) -> None:
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(bench.engine.connect())
+        used(kept)
+
+        assert taken(bench) == 3
+
+
+def test_what_is_at_hand_can_be_given_back_for_good(bench: Bench, kept: Kept) -> None:
     used(kept)
 
     kept.close()
 
+    assert taken(bench) == 0
+    assert used(kept)
     assert taken(bench) == 0
 
 

@@ -14,9 +14,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from src.prepared import READ_ONLY, take_several
 
-#: Connections for the request threads, the relay and the watcher; the servers' default is 151
-#: for everyone.
-POOL_SIZE = 10
+#: Connections for the request threads, the relay and the watcher, and one at hand for what writes;
+#: the servers' default is 151 for everyone.
+POOL_SIZE = 11
 #: Seconds that one statement may take. With one more go after a lost connection a request
 #: stays below the two seconds at which its client begins to wonder.
 STATEMENT_SECONDS = 1.5
