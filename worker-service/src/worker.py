@@ -188,7 +188,7 @@ class Worker:
 
     def _stores(self, engine: Engine) -> tuple[TaskStore, LeaseStore]:
         outbox = bool(self._settings.broker_url)
-        # One for both: of an engine with a single connection nothing would be left for the other.
+        # One for both, or each would hold on to a connection.
         kept = Kept(engine, stale_seconds=STALE_SECONDS)
         return (
             TaskStore(kept, self._types, use_outbox=outbox, isolated=self._isolated),

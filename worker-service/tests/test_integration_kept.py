@@ -142,7 +142,6 @@ def test_a_workers_stores_on_one_engine_share_what_is_kept(bench: Bench) -> None
     settings = Settings(database_url="sqlite:///not-used.db", broker_url="")
     worker = Worker(settings, {"simulate": make_simulate(0, None)}, bench.engine, StopRequests())
 
-    # As the heartbeat and the end of a worker do it, which have one connection each.
     tasks, leases = worker._stores(bench.engine)
     tasks.claim(bench.worker_id, [bench.add()], take_suspect=False)
     [fence] = leases.claimed(bench.worker_id)
