@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.conftest import System
 
@@ -68,6 +68,28 @@ def test_rows_follow_their_tasks_and_new_ones_come_in(system: System, page: Page
     expect(page.locator("tbody .badge")).to_have_text("Pending")
     system.start_worker()
     expect(page.locator("tbody .badge")).to_have_text("Completed")
+
+
+def test_what_changes_while_the_page_is_read_is_not_lost_nor_all_that_is_shown(
+    system: System, page: Page, context: BrowserContext
+) -> None:
+    system.client.post(title="Before", delay_seconds=60)
+    held: list[Route] = []
+    page.route(re.compile(r"/api/tasks\?"), lambda route: held.append(route))
+    page.goto("/?view=tasks")
+    expect(page.locator("#live")).to_have_text("Live")
+    answer = held[0].fetch()
+
+    other = context.new_page()
+    other.goto("/?view=tasks")
+    expect(other.locator("tbody tr")).to_have_count(1)
+    system.client.post(title="Meanwhile", delay_seconds=60)
+    expect(other.locator("tbody tr")).to_have_count(2)
+    assert rows(page) == []
+    held[0].fulfill(response=answer)
+
+    expect(page.locator("tbody tr")).to_have_count(2)
+    assert rows(page) == ["Meanwhile", "Before"]
 
 
 def test_a_task_between_two_attempts_is_retrying_and_says_which_and_when(

@@ -40,6 +40,7 @@ export function show(main, query) {
 
   async function readPage() {
     const wanted = page;
+    wanted.ask();
     const [answer, types] = await Promise.all([readTasks(wanted), readTypes()]);
     if (wanted !== page) return;
     bar.offerTypes(types.map((type) => type.name));
@@ -48,6 +49,7 @@ export function show(main, query) {
   }
 
   function draw() {
+    if (!table.isTouched() && scrollY < TOP) page.takeFresh();
     table.draw(page);
     pages.draw(page, trail.includes(page.cursor));
     nothing.replaceChildren(...(page.tasks.length ? [] : [nothingThere(page)]));
@@ -61,9 +63,7 @@ export function show(main, query) {
       const n = page.change(task);
       if (n !== null) table.drawRow(n, task, page.filters);
     }
-    if (page.fresh.size === before) return;
-    if (!table.isTouched() && scrollY < TOP) page.takeFresh();
-    draw();
+    if (page.fresh.size !== before) draw();
   }
 
   function update(newQuery) {

@@ -14,15 +14,28 @@ export class TaskPage {
     this.searched = null;
     this.refusal = null;
     this.fresh = new Map();
+    this.isRead = false;
+    this.heard = new Map();
   }
 
-  /** Take what the API says of it. */
+  /** It is asked for: what is heard from now on may be newer than the answer. */
+  ask() {
+    this.heard = new Map();
+  }
+
+  /** Take what the API says of it, and what was heard meanwhile. */
   take({ tasks, next, searched = null, refusal = null }) {
-    Object.assign(this, { tasks, next, searched, refusal, fresh: new Map() });
+    Object.assign(this, { tasks, next, searched, refusal, fresh: new Map(), isRead: true });
+    const heard = this.heard;
+    this.heard = null;
+    for (const task of heard.values()) this.change(task);
   }
 
   /** Take the new state of a task; returns its place, null where it is not on the page. */
   change(task) {
+    this.heard?.set(task.task_id, task);
+    // Few tasks changed just now: alone they would look like all that there are.
+    if (!this.isRead) return null;
     const n = this.tasks.findIndex(({ task_id: id }) => id === task.task_id);
     if (n >= 0) {
       this.tasks[n] = task;
