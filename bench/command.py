@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import growth, idle, machine, profiling, report
-from bench.measure import QUICK, Effort, measure
+from bench.measure import QUICK, STEPS, Effort
 from bench.servers import Servers, private_servers
 from bench.systems import KINDS, VENV
 from tests.local.broker import BrokerServer
@@ -64,7 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def compare(servers: Servers, names: list[str], rounds: int, folder: Path, effort: Effort) -> Path:
-    """Measure all systems in every round, each round in another order; return the JSON file."""
+    """Measure all systems in each step of every round; return the JSON file.
+
+    Each round has another order.
+    """
     data: dict[str, Any] = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": machine.describe(servers),
@@ -75,12 +78,14 @@ def compare(servers: Servers, names: list[str], rounds: int, folder: Path, effor
     taken: list[report.Round] = []
     for number in range(rounds):
         shift = number % len(names)
-        results: report.Round = {}
-        for name in names[shift:] + names[:shift]:
-            print(f"bench: round {number + 1} of {rounds}, {KINDS[name].title}", file=sys.stderr)
-            logs = folder / f"{number + 1}-{name}"
-            results[name] = measure(servers, name, logs, effort)
-        print(f"bench: round {number + 1} of {rounds}, one task at a time", file=sys.stderr)
+        order = names[shift:] + names[:shift]
+        results: report.Round = {name: {} for name in names}
+        for step in STEPS:
+            for name in order:
+                _say(number, rounds, f"{step.__name__}, {KINDS[name].title}")
+                logs = folder / f"{number + 1}-{step.__name__}-{name}"
+                results[name] |= step(servers, name, logs, effort)
+        _say(number, rounds, "one task at a time")
         alone = idle.measure(servers, names, folder / f"{number + 1}-idle", effort)
         results = {name: results[name] | alone[name] for name in names}
         taken.append(results)
@@ -89,6 +94,10 @@ def compare(servers: Servers, names: list[str], rounds: int, folder: Path, effor
         file = folder.with_suffix(".json")
         file.write_text(json.dumps(data, indent=1))
     return file
+
+
+def _say(number: int, rounds: int, what: str) -> None:
+    print(f"bench: round {number + 1} of {rounds}, {what.replace('_', ' ')}", file=sys.stderr)
 
 
 def show(file: Path, chart: str | None) -> None:

@@ -51,7 +51,6 @@ def run(servers: Servers, rows: int, rounds: int, folder: Path, effort: Effort) 
 
 
 def _measure(servers: Servers, size: int, logs: Path, effort: Effort) -> Results:
-    results: Results = {}
     with servers.fresh("ours", logs) as system, Rows(system.database_url) as rows:
         for first in range(0, size, CHUNK):
             rows.run(_FILL.format(first, size))
@@ -59,7 +58,7 @@ def _measure(servers: Servers, size: int, logs: Path, effort: Effort) -> Results
         load(system, 64, total=WARM_UP_TASKS)
         finish(system, rows)
         total = effort.tasks(KINDS["ours"].end_to_end)
-        end_to_end(system, rows, total, groups, results)
+        results = end_to_end(system, rows, total, groups)
         watcher = Watcher(system, rows)
         watcher.take(effort.turns * effort.tasks_a_turn)
     return results | watcher.results()

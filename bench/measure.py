@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,22 +41,30 @@ class Effort:
 QUICK = Effort(seconds=1.0, warm_up_seconds=0.5, part=0.3, turns=8)
 
 
-def measure(servers: Servers, name: str, logs: Path, effort: Effort) -> Results:
-    """Take all measurements of one system."""
-    results: Results = {}
-    with servers.fresh(name, logs / "submit") as system:
+def take_in(servers: Servers, name: str, logs: Path, effort: Effort) -> Results:
+    """Measure submissions, with no worker running."""
+    with servers.fresh(name, logs) as system:
         system.start_api()
-        submissions(system, effort, results)
-    with servers.fresh(name, logs / "run") as system, Rows(system.database_url) as rows:
+        return submissions(system, effort)
+
+
+def work(servers: Servers, name: str, logs: Path, effort: Effort) -> Results:
+    """Measure how fast tasks are worked off: from a backlog, then while more are submitted."""
+    with servers.fresh(name, logs) as system, Rows(system.database_url) as rows:
         api = system.start_api()
-        worker = drain(system, rows, effort.tasks(KINDS[name].backlog), results)
+        worker, drained = drain(system, rows, effort.tasks(KINDS[name].backlog))
         groups = cpu_groups(servers, api, worker)
-        end_to_end(system, rows, effort.tasks(KINDS[name].end_to_end), groups, results)
-    return results
+        return drained | end_to_end(system, rows, effort.tasks(KINDS[name].end_to_end), groups)
 
 
-def submissions(system: System, effort: Effort, results: Results) -> None:
-    """Submit with no worker running."""
+#: In each, all systems are measured right after each other: a virtual machine is faster or slower
+#: by half from one minute to the next.
+STEPS: Sequence[Callable[[Servers, str, Path, Effort], Results]] = (take_in, work)
+
+
+def submissions(system: System, effort: Effort) -> Results:
+    """Submit from different numbers of clients."""
+    results: Results = {}
     load(system, 16, seconds=effort.warm_up_seconds)
     for clients in CLIENTS:
         seen = load(system, clients, seconds=effort.seconds)
@@ -64,10 +72,11 @@ def submissions(system: System, effort: Effort, results: Results) -> None:
         results[f"submit_{clients}_p50"] = seen["p50"]
         results[f"submit_{clients}_p99"] = seen["p99"]
         results["load_cpu_us"] = seen["cpu_us"]
+    return results
 
 
-def drain(system: System, rows: Rows, total: int, results: Results) -> int:
-    """Start a worker on a backlog; count from the first task seen completed. Return its pid."""
+def drain(system: System, rows: Rows, total: int) -> tuple[int, Results]:
+    """Start a worker on a backlog; count from the first task seen completed. Return its pid too."""
     load(system, 64, total=total)
     worker = system.start_worker()
     _wait_for(system, lambda: rows.any("COMPLETED"))
@@ -75,28 +84,25 @@ def drain(system: System, rows: Rows, total: int, results: Results) -> int:
     finish(system, rows)
     seconds = time.monotonic() - began
     _all_completed(rows, total)
-    results["drain"] = (total - already) / seconds
-    results["drain_tasks"] = total
-    results["drain_seconds"] = seconds
-    return worker
+    rate = (total - already) / seconds
+    return worker, {"drain": rate, "drain_tasks": total, "drain_seconds": seconds}
 
 
-def end_to_end(
-    system: System, rows: Rows, total: int, groups: dict[str, list[int]], results: Results
-) -> None:
+def end_to_end(system: System, rows: Rows, total: int, groups: dict[str, list[int]]) -> Results:
     """Submit with a worker running, until all is completed; and the CPU that took, by process."""
     before_count = rows.count("COMPLETED")
     before = {group: cpu_seconds(pids) for group, pids in groups.items()}
     seen = load(system, 64, total=total)
     finish(system, rows)
     seconds = time.monotonic() - seen["began"]
-    results["cpu"] = 0.0
+    results: Results = {"cpu": 0.0}
     for group, pids in groups.items():
         results[f"cpu_{group}"] = (cpu_seconds(pids) - before[group]) * 1e6 / total
         results["cpu"] += results[f"cpu_{group}"]
     _all_completed(rows, before_count + total)
     results["end_to_end"] = total / seconds
     results["end_to_end_tasks"] = total
+    return results
 
 
 def cpu_groups(servers: Servers, api: int, worker: int) -> dict[str, list[int]]:

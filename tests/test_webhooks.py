@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,7 @@ def test_each_end_is_told_whoever_is_killed_on_the_way(system: System) -> None:
             if all_told(system, ids):
                 break
             # A machine may take longer to start a worker than this one is left to live.
-            wait_until(lambda: "registered" in worker.output(), 30, "the worker to register")
+            wait_until(partial(_has_registered, worker), 30, "the worker to register")
             time.sleep(chance.uniform(1, 3))
             worker.kill()
             worker = start_worker(system, here, LEASE_SECONDS="1", FALLBACK_SECONDS="1")
@@ -225,6 +226,10 @@ def test_each_end_is_told_whoever_is_killed_on_the_way(system: System) -> None:
     assert Counter(row["status"] for row in rows).keys() <= FINAL
     states = {e["data"]["task_id"]: e["data"]["status"] for e in map(verified, restless.received)}
     assert {row["id"]: row["status"] for row in rows} == states
+
+
+def _has_registered(worker: Service) -> bool:
+    return "registered" in worker.output()
 
 
 def submit_many(system: System, here: Receiver) -> list[str]:
