@@ -16,6 +16,7 @@ from fastapi_offline import FastAPIOffline
 
 from src.api import actions, dashboard, events, health, openapi, overview, tasks
 from src.api.access import Access
+from src.api.answer_log import AnswerLog
 from src.api.middleware import BodyLimit, InFlightLimit, RequestContext
 from src.api.problems import handle_problems
 from src.api.short_way import ShortWay
@@ -44,6 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     checked = settings or load_settings()
     runtime = _once(lambda: Runtime(checked))
+    answers = AnswerLog()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -54,6 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             log.error("schema refused", reason=str(error))
         with _told_to_stop(runtime().watcher.close):
             yield
+        answers.tell()
         runtime().close()
 
     app: FastAPI = FastAPIOffline(
@@ -80,13 +83,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.close = lambda: runtime().close()
+    app.state.answers = answers
     is_open = not checked.api_keys
     app.openapi = lambda: openapi.describe(app, is_open=is_open)  # type: ignore[method-assign]
     # The last one added is the outermost.
     app.add_middleware(InFlightLimit)
     app.add_middleware(BodyLimit, max_bytes=checked.max_body_bytes)
     app.add_middleware(Access, keys=checked.api_keys)
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, answers=answers)
     handle_problems(app)
     for module in (tasks, actions, overview, events, health):
         app.include_router(module.router)

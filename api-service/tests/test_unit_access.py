@@ -208,6 +208,7 @@ def test_the_name_of_the_key_is_on_the_task_and_in_the_log(locked: TestClient) -
             "/api/tasks", json=task, headers={**headers, "Idempotency-Key": "k"}
         ).json()["task_id"]
         batch = locked.post("/api/tasks/batch", json={"tasks": [task]}, headers=headers).json()
+        locked.app.state.answers.tell()  # type: ignore[attr-defined]
 
     answered = [event for event in events if event["event"] == "answered"]
     assert [event["key_name"] for event in answered] == ["the-submit"] * 3

@@ -21,6 +21,7 @@ from sqlalchemy import create_engine, text
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from src.api.answer_log import AnswerLog
 from src.api.middleware import RequestContext
 from src.config import Settings, SettingsError, load_settings
 from src.main import _once, create_app
@@ -259,7 +260,10 @@ def test_a_client_that_leaves_its_stream_is_no_defect(error: Exception, is_told:
     async def nothing(*_: object) -> None: ...
 
     scope = {"type": "http", "method": "GET", "path": "/api/events", "headers": []}
-    with capture_logs() as logs, nullcontext() if not is_told else pytest.raises(ExceptionGroup):
-        asyncio.run(RequestContext(stream)(scope, nothing, nothing))  # type: ignore[arg-type]
+    answers = AnswerLog()
+    with capture_logs() as logs:
+        with nullcontext() if not is_told else pytest.raises(ExceptionGroup):
+            asyncio.run(RequestContext(stream, answers)(scope, nothing, nothing))  # type: ignore[arg-type]
+        answers.tell()
 
     assert [line["event"] for line in logs] == (["request broke"] if is_told else []) + ["answered"]

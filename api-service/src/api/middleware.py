@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from src.api.answer_log import AnswerLog
 from src.api.problems import Problem, answer, internal_error, unavailable
 from src.api.within import within
 
@@ -39,8 +40,9 @@ def _request_id(scope: Scope) -> str:
 class RequestContext:
     """Gives the request its id, logs it, and turns what nobody caught into a 500."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, answers: AnswerLog) -> None:
         self._app = app
+        self._answers = answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -78,15 +80,17 @@ class RequestContext:
                 raise
             await answer(Request(scope), internal_error())(scope, receive, send_with_id)
         finally:
+            event = {
+                "method": scope["method"],
+                "path": scope["path"],
+                "status": status,
+                "ms": round((time.monotonic() - started) * 1000, 1),
+            }
             # Probes come every few seconds and would drown the rest.
-            tell = log.debug if scope["path"].startswith("/health/") else log.info
-            tell(
-                "answered",
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-                ms=round((time.monotonic() - started) * 1000, 1),
-            )
+            if scope["path"].startswith("/health/"):
+                log.debug("answered", **event)
+            else:
+                self._answers.note(event)
             structlog.contextvars.clear_contextvars()
 
 
