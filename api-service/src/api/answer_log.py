@@ -26,7 +26,7 @@ class AnswerLog:
     def note(self, event: EventDict) -> None:
         """Have an event written soon, with the time and the context that it has now."""
         known = structlog.contextvars.get_contextvars()
-        self._events.append(_stamp(None, "info", known | event | {"event": "answered"}))
+        self._events.append(_stamp(None, "info", {**known, **event, "event": "answered"}))
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop = loop
