@@ -71,8 +71,15 @@ class Service:
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
+            # Where it has a handler for faults it writes where its threads stand.
+            self.signal(signal.SIGABRT)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
             self.kill()
-            raise ServerError(f"{self.name} did not end within {seconds:g} s") from None
+            raise ServerError(
+                f"{self.name} did not end within {seconds:g} s; its last words:\n"
+                f"{self.output()[-4000:]}"
+            ) from None
 
     def sockets(self) -> int:
         """Count the sockets that it has open."""

@@ -3,6 +3,10 @@
 import queue
 import signal
 
+#: Seconds between two looks for a signal that woke another thread. Mostly the main thread is woken,
+#: but the kernel may choose any, and Python's handlers run in the main thread alone.
+LOOK_SECONDS = 1.0
+
 
 class StopRequests:
     """Collects requests for the main thread.
@@ -25,6 +29,10 @@ class StopRequests:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for the next request, for ever or for so long; tell whether it came."""
+        if seconds is None:
+            while not self.wait(LOOK_SECONDS):
+                pass
+            return True
         try:
             self._signals += self._requests.get(timeout=seconds) != 0
         except queue.Empty:
