@@ -15,7 +15,8 @@ export class TaskPage {
     this.refusal = null;
     this.fresh = new Map();
     this.isRead = false;
-    this.heard = new Map();
+    //: What is heard while it is asked for; null at other times.
+    this.heard = null;
   }
 
   /** It is asked for: what is heard from now on may be newer than the answer. */
